@@ -1,0 +1,115 @@
+//! The stable names of everything that can go wrong with a job.
+//!
+//! Scripts and dashboards match on these, so a code is never renamed and never reused for something else.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What a fleet does with a failed piece of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// The surroundings failed (a full volume, say): the same work can succeed later. The job stays open.
+    Retry,
+    /// The work itself can never succeed. The job ends `failed`.
+    DeadLetter,
+    /// This program cannot do any work until a person changes something.
+    Fatal,
+}
+
+macro_rules! error_codes {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $disposition:ident;)*) => {
+        /// A stable error code, written in capitals: `INPUT_CORRUPT`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum ErrorCode {
+            $($(#[$doc])* #[serde(rename = $name)] $variant,)*
+        }
+
+        impl ErrorCode {
+            /// Every code, in the order of the documentation.
+            pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$variant,)*];
+
+            /// The code as it is printed and stored.
+            pub fn as_str(self) -> &'static str {
+                match self { $(ErrorCode::$variant => $name,)* }
+            }
+
+            /// What to do with the work that failed this way.
+            pub fn disposition(self) -> Disposition {
+                match self { $(ErrorCode::$variant => Disposition::$disposition,)* }
+            }
+        }
+    };
+}
+
+error_codes! {
+    /// The command line or a request says something that cannot be meant.
+    BadRequest = "BAD_REQUEST", DeadLetter;
+    /// There is nothing at the source's path.
+    SourceNotFound = "SOURCE_NOT_FOUND", DeadLetter;
+    /// The path is a directory, a FIFO, a device or unreadable: not a video file.
+    PathDenied = "PATH_DENIED", DeadLetter;
+    /// The source's bytes changed while it was being read, or since it was planned.
+    SourceChanged = "SOURCE_CHANGED", DeadLetter;
+    /// The file holds no video: empty, another kind of file, or sound only.
+    NoVideo = "NO_VIDEO", DeadLetter;
+    /// The file is a video, but too much of it is missing or damaged.
+    InputCorrupt = "INPUT_CORRUPT", DeadLetter;
+    /// This build of FFmpeg has no decoder for the codec.
+    CodecUnsupported = "CODEC_UNSUPPORTED", DeadLetter;
+    /// A picture without pixels.
+    DimensionsInvalid = "DIMENSIONS_INVALID", DeadLetter;
+    /// No model of that name or at that path, or no way to tell which one is meant.
+    ModelNotFound = "MODEL_NOT_FOUND", DeadLetter;
+    /// Not an ONNX file, or one that ONNX Runtime cannot load or run.
+    ModelInvalid = "MODEL_INVALID", DeadLetter;
+    /// An ONNX file whose inputs and outputs are those of no known detector.
+    ModelUnrecognised = "MODEL_UNRECOGNISED", DeadLetter;
+    /// ONNX Runtime is not installed where the program looks for it.
+    RuntimeMissing = "RUNTIME_MISSING", Fatal;
+    /// ONNX Runtime failed while it ran a model that had loaded.
+    InferenceFailed = "INFERENCE_FAILED", Retry;
+    /// The results volume cannot be written: read-only, or not permitted.
+    VolumeReadOnly = "VOLUME_READ_ONLY", Retry;
+    /// The results volume has no space left.
+    VolumeFull = "VOLUME_FULL", Retry;
+    /// The results volume lacks what publishing rests on: hard links.
+    VolumeUnsupported = "VOLUME_UNSUPPORTED", Fatal;
+    /// Reading or writing the results volume failed.
+    VolumeIo = "VOLUME_IO", Retry;
+    /// The job's folder holds another request under the same id.
+    JobConflict = "JOB_CONFLICT", DeadLetter;
+    /// A published file of the job cannot be read back as what it should be.
+    JobDamaged = "JOB_DAMAGED", Fatal;
+    /// The annotated video cannot be made.
+    RenderFailed = "RENDER_FAILED", Retry;
+    /// The program was told to stop before the work was done.
+    Interrupted = "INTERRUPTED", Retry;
+    /// A fault of the program itself.
+    Internal = "INTERNAL", Retry;
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_stored_as_it_is_printed() {
+        for code in ErrorCode::ALL {
+            assert_eq!(serde_json::to_string(code).unwrap(), format!("\"{code}\""));
+        }
+    }
+
+    #[test]
+    fn codes_are_distinct() {
+        let mut names: Vec<_> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ErrorCode::ALL.len());
+    }
+}

@@ -1,0 +1,251 @@
+//! The folder of one job: the names of its files, and how each is put and read back.
+
+use crate::detection_file::{self, Row, RowWriter, SegmentInfo};
+use crate::error_code::ErrorCode;
+use crate::identity::{JobId, Sha256};
+use crate::outcome::{Outcome, PublishedFile};
+use crate::packet_table::{self, PacketRow};
+use crate::plan::{Plan, Segment};
+use crate::request::Request;
+use crate::summary::Summary;
+use crate::volume::{self, Put, Staged, Volume, VolumeError};
+use parquet::errors::ParquetError;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+pub const REQUEST: &str = "request.json";
+pub const PLAN: &str = "plan.json";
+pub const PACKETS: &str = "packets.parquet";
+pub const TRACKS: &str = "tracks.parquet";
+pub const SUMMARY: &str = "summary.json";
+pub const ANNOTATED: &str = "annotated.mp4";
+pub const OUTCOME: &str = "outcome.json";
+const SEGMENTS: &str = "segments";
+
+#[derive(Debug, thiserror::Error)]
+pub enum JobFolderError {
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    #[error(
+        "job {job_id} exists with another request ({path} differs in {difference}); choose another --job-id, or another --out"
+    )]
+    Conflict { job_id: JobId, path: PathBuf, difference: String },
+    #[error("{path} is not what was published there ({reason}); restore it, or remove the job's folder to begin anew")]
+    Damaged { path: PathBuf, reason: String },
+}
+
+impl JobFolderError {
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Volume(e) => e.code(),
+            Self::Conflict { .. } => ErrorCode::JobConflict,
+            Self::Damaged { .. } => ErrorCode::JobDamaged,
+        }
+    }
+}
+
+type Result<T> = std::result::Result<T, JobFolderError>;
+
+/// `<results>/jobs/<job_id>/`
+#[derive(Debug, Clone)]
+pub struct JobFolder {
+    volume: Volume,
+    job_id: JobId,
+    /// Relative to the volume.
+    folder: PathBuf,
+}
+
+impl JobFolder {
+    pub fn new(volume: &Volume, job_id: &JobId) -> Self {
+        let folder = Path::new("jobs").join(job_id.as_str());
+        Self { volume: volume.clone(), job_id: job_id.clone(), folder }
+    }
+
+    /// Where it lies in the file system.
+    pub fn path(&self) -> PathBuf {
+        self.volume.root().join(&self.folder)
+    }
+
+    /// Where one of its files lies in the file system.
+    pub fn path_of(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    /// Takes the job on: the same id with the same request is the same job, with another one a conflict.
+    pub fn accept(&self, request: &Request) -> Result<Put> {
+        self.volume.sweep(&self.folder)?;
+        self.volume.sweep(&self.folder.join(SEGMENTS))?;
+        let put = self.put_json(REQUEST, request)?;
+        if put == Put::AlreadyThere {
+            let accepted: Request = self.read_json(REQUEST)?;
+            if accepted != *request {
+                return Err(self.conflict(&accepted, request));
+            }
+        }
+        Ok(put)
+    }
+
+    /// The plan, if the job has one.
+    pub fn plan(&self) -> Result<Option<Plan>> {
+        self.read_json_if_there(PLAN)
+    }
+
+    /// Puts the packet table and then the plan, so that whoever sees a plan finds its table; gives the plan that counts.
+    pub fn put_plan(&self, plan: &Plan, packets: &[PacketRow]) -> Result<Plan> {
+        let staged = self.stage(PACKETS)?;
+        let path = self.path_of(PACKETS);
+        packet_table::write(staged, packets).map_err(|e| write_error(&path, e))?.publish()?;
+        self.put_json(PLAN, plan)?;
+        self.read_json(PLAN)
+    }
+
+    /// The packets `[start, end)` of the plan's table.
+    pub fn packets(&self, start: u64, end: u64) -> Result<Vec<PacketRow>> {
+        let path = self.path_of(PACKETS);
+        packet_table::read(&path, start, end).map_err(|e| read_error(&path, &e))
+    }
+
+    /// The segments of the plan that are not published yet, in order.
+    pub fn missing_segments(&self, plan: &Plan) -> Vec<Segment> {
+        plan.segments.iter().filter(|s| !self.path_of(&segment_name(s.index)).exists()).copied().collect()
+    }
+
+    pub fn put_segment(&self, class_names: &[String], info: &SegmentInfo, rows: &[Row]) -> Result<Put> {
+        let name = segment_name(info.index);
+        let path = self.path_of(&name);
+        let staged = self.stage(&name)?;
+        let write = || {
+            let mut writer = RowWriter::segment(staged, class_names, info)?;
+            rows.iter().try_for_each(|row| writer.push(*row))?;
+            writer.finish()
+        };
+        Ok(write().map_err(|e| write_error(&path, e))?.publish()?)
+    }
+
+    /// What a published segment says of itself.
+    pub fn segment_info(&self, index: u32) -> Result<SegmentInfo> {
+        let path = self.path_of(&segment_name(index));
+        detection_file::read_segment_info(&path).map_err(|e| read_error(&path, &e))
+    }
+
+    /// The rows of a published segment, a batch at a time.
+    pub fn segment_rows(&self, index: u32) -> Result<impl Iterator<Item = Result<Vec<Row>>> + use<>> {
+        self.rows(&segment_name(index))
+    }
+
+    /// The rows of the published result, a batch at a time.
+    pub fn track_rows(&self) -> Result<impl Iterator<Item = Result<Vec<Row>>> + use<>> {
+        self.rows(TRACKS)
+    }
+
+    /// Writes the result through `push` and publishes it, unless it is there.
+    pub fn put_tracks(
+        &self,
+        class_names: &[String],
+        metadata: Vec<(String, String)>,
+        fill: impl FnOnce(&mut dyn FnMut(Row) -> Result<()>) -> Result<()>,
+    ) -> Result<Put> {
+        let path = self.path_of(TRACKS);
+        let staged = self.stage(TRACKS)?;
+        let mut writer = RowWriter::tracks(staged, class_names, metadata).map_err(|e| write_error(&path, e))?;
+        fill(&mut |row| writer.push(row).map_err(|e| write_error(&path, e)))?;
+        Ok(writer.finish().map_err(|e| write_error(&path, e))?.publish()?)
+    }
+
+    pub fn put_summary(&self, summary: &Summary) -> Result<Summary> {
+        self.put_json(SUMMARY, summary)?;
+        self.read_json(SUMMARY)
+    }
+
+    pub fn summary(&self) -> Result<Option<Summary>> {
+        self.read_json_if_there(SUMMARY)
+    }
+
+    pub fn outcome(&self) -> Result<Option<Outcome>> {
+        self.read_json_if_there(OUTCOME)
+    }
+
+    /// Ends the job and gives the outcome that counts: the first one.
+    pub fn put_outcome(&self, outcome: &Outcome) -> Result<Outcome> {
+        self.put_json(OUTCOME, outcome)?;
+        self.read_json(OUTCOME)
+    }
+
+    /// Begins a file of this folder that will be published by put-if-absent.
+    pub fn stage(&self, name: &str) -> Result<Staged> {
+        Ok(self.volume.stage(&self.folder.join(name))?)
+    }
+
+    /// Reads a published file back and says what is in it.
+    pub fn published(&self, name: &str, rows: Option<u64>) -> Result<PublishedFile> {
+        let path = self.path_of(name);
+        let read = || Ok::<_, io::Error>((fs::metadata(&path)?.len(), Sha256::of_file(&path)?));
+        let (bytes, sha256) = read().map_err(|e| volume::read_error(&path, e))?;
+        Ok(PublishedFile { path: name.to_owned(), bytes, sha256, rows })
+    }
+
+    fn rows(&self, name: &str) -> Result<impl Iterator<Item = Result<Vec<Row>>> + use<>> {
+        let path = self.path_of(name);
+        let batches = detection_file::read_rows(&path).map_err(|e| read_error(&path, &e))?;
+        Ok(batches.map(move |batch| batch.map_err(|e| read_error(&path, &e))))
+    }
+
+    fn conflict(&self, accepted: &Request, request: &Request) -> JobFolderError {
+        let fields = [
+            ("source", accepted.source != request.source),
+            ("model", accepted.model != request.model),
+            ("settings", accepted.settings != request.settings),
+            ("outputs", accepted.outputs != request.outputs),
+        ];
+        let differing: Vec<&str> = fields.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect();
+        JobFolderError::Conflict {
+            job_id: self.job_id.clone(),
+            path: self.path_of(REQUEST),
+            difference: if differing.is_empty() { "version".to_owned() } else { differing.join(" and ") },
+        }
+    }
+
+    fn put_json(&self, name: &str, value: &impl Serialize) -> Result<Put> {
+        let mut json = serde_json::to_vec_pretty(value).expect("our documents have string keys and finite numbers");
+        json.push(b'\n');
+        Ok(self.volume.put(&self.folder.join(name), &json)?)
+    }
+
+    fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        let path = self.path_of(name);
+        let bytes = fs::read(&path).map_err(|e| volume::read_error(&path, e))?;
+        serde_json::from_slice(&bytes).map_err(|e| JobFolderError::Damaged { path, reason: e.to_string() })
+    }
+
+    fn read_json_if_there<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        match self.read_json(name) {
+            Err(JobFolderError::Volume(VolumeError::Io { source, .. })) if source.kind() == ErrorKind::NotFound => {
+                Ok(None)
+            }
+            other => other.map(Some),
+        }
+    }
+}
+
+fn segment_name(index: u32) -> String {
+    format!("{SEGMENTS}/{index:05}.parquet")
+}
+
+/// An error of the Parquet writer is the volume's where there is an I/O error below it.
+fn write_error(path: &Path, error: ParquetError) -> JobFolderError {
+    let io = match error {
+        ParquetError::External(inner) => match inner.downcast::<io::Error>() {
+            Ok(io) => *io,
+            Err(other) => io::Error::other(other.to_string()),
+        },
+        other => io::Error::other(other.to_string()),
+    };
+    volume::write_error(path, io).into()
+}
+
+fn read_error(path: &Path, error: &ParquetError) -> JobFolderError {
+    JobFolderError::Damaged { path: path.to_owned(), reason: error.to_string() }
+}

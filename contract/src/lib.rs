@@ -1,0 +1,22 @@
+//! What every part of FrameFleet agrees on: the request for a job, its plan, the rows of its results, its outcome, the
+//! codes of its errors, and how a file is published so that nothing is ever lost or overwritten.
+//!
+//! ```text
+//! Request ─► Plan ─► segments/*.parquet ─► tracks.parquet ─► Summary ─► Outcome
+//!                        all of it inside one JobFolder, put there by a Volume
+//! ```
+
+pub mod detection;
+pub mod detection_file;
+pub mod error_code;
+pub mod identity;
+pub mod job_folder;
+pub mod outcome;
+pub mod packet_table;
+pub mod parquet_file;
+pub mod plan;
+pub mod request;
+pub mod summary;
+pub mod volume;
+
+pub use error_code::{Disposition, ErrorCode};
