@@ -52,6 +52,8 @@ error_codes! {
     SourceChanged = "SOURCE_CHANGED", DeadLetter;
     /// The file holds no video: empty, another kind of file, or sound only.
     NoVideo = "NO_VIDEO", DeadLetter;
+    /// The file is of a format that is never opened, such as a playlist that names other files.
+    FormatDenied = "FORMAT_DENIED", DeadLetter;
     /// The file is a video, but too much of it is missing or damaged.
     InputCorrupt = "INPUT_CORRUPT", DeadLetter;
     /// This build of FFmpeg has no decoder for the codec.

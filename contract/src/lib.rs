@@ -6,17 +6,19 @@
 //!                        all of it inside one JobFolder, put there by a Volume
 //! ```
 
-pub mod detection;
-pub mod detection_file;
 pub mod error_code;
 pub mod identity;
-pub mod job_folder;
-pub mod outcome;
-pub mod packet_table;
-pub mod parquet_file;
-pub mod plan;
+pub mod tracker_settings;
 pub mod request;
+pub mod plan;
+pub mod packet_table;
+pub mod detection;
+pub mod detection_file;
 pub mod summary;
+pub mod outcome;
 pub mod volume;
+pub mod job_folder;
+
+mod parquet_file;
 
 pub use error_code::{Disposition, ErrorCode};

@@ -1,6 +1,7 @@
 //! What a job is asked to do, and the id that follows from it.
 
 use crate::identity::{JobId, Sha256};
+use crate::tracker_settings::ByteTrackSettings;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -57,26 +58,7 @@ pub struct Settings {
     /// Only these classes are kept, by name; all of them when absent. Sorted, without repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<String>>,
-    pub tracker: TrackerSettings,
-}
-
-/// `ByteTrack`'s own thresholds, with the meaning of the paper (arXiv 2110.06864).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TrackerSettings {
-    /// Detections from this score on take part in the first association, and start tracks when they exceed it by 0.1.
-    pub track_thresh: f64,
-    /// A lost track is kept for this many frames of a video of 30 frames/s, so for `track_buffer / 30` seconds.
-    pub track_buffer: u32,
-    /// The greatest cost (1 - IoU x score) of a pair in the first association.
-    pub match_thresh: f64,
-}
-
-impl Default for TrackerSettings {
-    /// The values of the paper's MOT17 experiments.
-    fn default() -> Self {
-        Self { track_thresh: 0.6, track_buffer: 30, match_thresh: 0.9 }
-    }
+    pub tracker: ByteTrackSettings,
 }
 
 /// What the job writes beside `tracks.parquet`.
@@ -138,7 +120,7 @@ mod tests {
     use super::*;
 
     fn settings() -> Settings {
-        Settings { confidence: 0.1, iou: 0.6, every: 1, classes: None, tracker: TrackerSettings::default() }
+        Settings { confidence: 0.1, iou: 0.6, every: 1, classes: None, tracker: ByteTrackSettings::default() }
     }
 
     fn request(source: &Source, settings: Settings) -> Request {
@@ -162,7 +144,7 @@ mod tests {
         assert_eq!(id, request(&source, settings()).job_id);
         assert_ne!(id, request(&source, Settings { confidence: 0.2, ..settings() }).job_id);
         assert_ne!(id, request(&source, Settings { every: 2, ..settings() }).job_id);
-        let tracker = TrackerSettings { track_buffer: 31, ..TrackerSettings::default() };
+        let tracker = ByteTrackSettings { track_buffer: 31, ..ByteTrackSettings::default() };
         assert_ne!(id, request(&source, Settings { tracker, ..settings() }).job_id);
     }
 

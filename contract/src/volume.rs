@@ -16,7 +16,7 @@ use tempfile::NamedTempFile;
 /// What every temporary file's name begins with.
 const TEMPORARY_PREFIX: &str = ".tmp-";
 /// A temporary file this old belongs to no living process: no file takes a day to write.
-const TEMPORARY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+const TEMPORARY_LIFETIME: Duration = Duration::from_hours(24);
 
 /// A folder of results on which publishing was seen to work.
 #[derive(Debug, Clone)]
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn sweeping_takes_old_temporary_files_only() {
         let (folder, volume) = volume();
-        let old = SystemTime::now() - Duration::from_secs(25 * 60 * 60);
+        let old = SystemTime::now() - Duration::from_hours(25);
         for (name, is_old) in [(".tmp-old", true), (".tmp-new", false), ("result", true)] {
             let file = File::create(folder.path().join(name)).unwrap();
             if is_old {

@@ -1,2 +1,10 @@
-//! The only crate with `unsafe`.
+//! The only crate with `unsafe`: FFmpeg behind owned types that cannot outlive what they rest on.
+//!
+//! ```text
+//! Demuxer ─► Packet ─► Decoder ─► Frame ─► Picture (a borrowed view of its planes)
+//!                                   └────► BgrConverter ─► bytes ─► Mp4Encoder
+//! ```
+#![allow(unsafe_code)]
+
+pub mod ffmpeg;
 pub mod picture;

@@ -1,0 +1,271 @@
+//! Decodes packets into frames that stay in the decoder's own buffers.
+
+use super::MediaError;
+use super::convert::Scaler;
+use super::demux::{Demuxer, Packet};
+use crate::picture::{Display, Matrix, Picture, Plane, Range};
+use ffmpeg::codec::threading;
+use ffmpeg::ffi::{self, AVPixelFormat};
+use ffmpeg::frame;
+use ffmpeg_next as ffmpeg;
+
+/// One decoder, used by one thread.
+pub struct Decoder {
+    codec: ffmpeg::decoder::Video,
+    display: Display,
+    /// For pictures that are not planar YUV.
+    to_planar: Option<Scaler>,
+}
+
+/// What [`Decoder::receive`] came to.
+#[derive(Debug)]
+pub enum Received {
+    Frame(Frame),
+    /// A packet could not be decoded. The next call goes on behind it.
+    Damaged,
+    /// Nothing until another packet is sent, or for good after [`Decoder::send_end`].
+    Nothing,
+}
+
+/// A decoded frame: planar YUV in host memory, shared with the decoder and freed when dropped.
+pub struct Frame {
+    video: frame::Video,
+    display: Display,
+}
+
+impl Decoder {
+    /// A decoder for the demuxer's video stream. `threads` are FFmpeg's own frame threads; 1 decodes in the caller's.
+    pub fn open(demuxer: &Demuxer, display: Display, threads: usize) -> Result<Self, MediaError> {
+        let parameters = demuxer.parameters();
+        let codec = parameters.id().name();
+        let unsupported = |reason: ffmpeg::Error| MediaError::CodecUnsupported {
+            codec: codec.to_owned(),
+            reason: reason.to_string(),
+        };
+        let mut context = ffmpeg::codec::Context::from_parameters(parameters).map_err(unsupported)?;
+        let mut threading = threading::Config::count(threads);
+        threading.kind = threading::Type::Frame;
+        context.set_threading(threading);
+        let decoder = context.decoder().video().map_err(unsupported)?;
+        Ok(Self { codec: decoder, display, to_planar: None })
+    }
+
+    /// Hands a packet over, its picture to carry `pts`. Take frames with [`Decoder::receive`] until there are none
+    /// before the next one. `false` if the decoder refused the packet as damaged.
+    pub fn send(&mut self, packet: &mut Packet, pts: i64) -> Result<bool, MediaError> {
+        packet.0.set_pts(Some(pts));
+        packet.0.set_dts(Some(pts));
+        self.send_as_is(packet)
+    }
+
+    /// Hands a packet over with the timestamps that it has.
+    pub fn send_as_is(&mut self, packet: &Packet) -> Result<bool, MediaError> {
+        match self.codec.send_packet(&packet.0) {
+            Ok(()) => Ok(true),
+            Err(e) if is_damage(e) => Ok(false),
+            Err(e) => Err(failed("decode a packet", e)),
+        }
+    }
+
+    /// No more packets: the frames that the decoder holds back come out.
+    pub fn send_end(&mut self) -> Result<(), MediaError> {
+        match self.codec.send_eof() {
+            Ok(()) | Err(ffmpeg::Error::Eof) => Ok(()),
+            Err(e) => Err(failed("end the stream", e)),
+        }
+    }
+
+    pub fn receive(&mut self) -> Result<Received, MediaError> {
+        let mut video = frame::Video::empty();
+        match self.codec.receive_frame(&mut video) {
+            Ok(()) => {}
+            Err(ffmpeg::Error::Eof | ffmpeg::Error::Other { errno: libc::EAGAIN }) => return Ok(Received::Nothing),
+            Err(e) if is_damage(e) => return Ok(Received::Damaged),
+            Err(e) => return Err(failed("decode a frame", e)),
+        }
+        if video.width() == 0 || video.height() == 0 {
+            return Ok(Received::Damaged);
+        }
+        if !is_planar_yuv(&video) {
+            video = self.convert(&video)?;
+        }
+        Ok(Received::Frame(Frame { video, display: self.display }))
+    }
+
+    fn convert(&mut self, video: &frame::Video) -> Result<frame::Video, MediaError> {
+        let target = (AVPixelFormat::AV_PIX_FMT_YUV444P, video.width(), video.height());
+        let scaler = match self.to_planar.take().filter(|scaler| scaler.fits(video, target)) {
+            Some(scaler) => scaler,
+            None => Scaler::new(video, target)?,
+        };
+        let scaler = self.to_planar.insert(scaler);
+        let mut planar = frame::Video::new(AVPixelFormat::AV_PIX_FMT_YUV444P.into(), video.width(), video.height());
+        scaler.scale_frame(video, &mut planar)?;
+        planar.set_pts(video.pts());
+        // SAFETY: both frames are allocated and owned here; only plain fields are copied. The scaler has turned
+        // everything into BT.601 of limited range, which is what these two mean.
+        unsafe {
+            (*planar.as_mut_ptr()).best_effort_timestamp = (*video.as_ptr()).best_effort_timestamp;
+            (*planar.as_mut_ptr()).pkt_duration = (*video.as_ptr()).pkt_duration;
+            (*planar.as_mut_ptr()).colorspace = ffi::AVColorSpace::AVCOL_SPC_SMPTE170M;
+            (*planar.as_mut_ptr()).color_range = ffi::AVColorRange::AVCOL_RANGE_MPEG;
+        }
+        Ok(planar)
+    }
+}
+
+impl Frame {
+    /// What was given to [`Decoder::send`] with the packet of this picture, or the packet's own timestamp.
+    pub fn pts(&self) -> Option<i64> {
+        self.video.pts()
+    }
+
+    /// FFmpeg's guess where packets lack timestamps, in ticks.
+    pub fn best_effort_pts(&self) -> Option<i64> {
+        self.video.timestamp()
+    }
+
+    /// How long it is shown, in ticks; 0 if unknown.
+    pub fn duration(&self) -> i64 {
+        self.video.packet().duration
+    }
+
+    /// Whether the decoder had to make parts of the picture up.
+    pub fn is_damaged(&self) -> bool {
+        self.video.is_corrupt() || self.video.has_decode_errors()
+    }
+
+    pub fn display(&self) -> Display {
+        self.display
+    }
+
+    /// The planes, where the decoder put them.
+    pub fn picture(&self) -> Picture<'_> {
+        let layout = planar_layout(&self.video).expect("frames are made of planar YUV only");
+        let (width, height) = (self.video.width() as usize, self.video.height() as usize);
+        let chroma_width = width.div_ceil(1 << layout.chroma_shift_x);
+        let chroma_height = height.div_ceil(1 << layout.chroma_shift_y);
+        let sample = if layout.depth > 8 { 2 } else { 1 };
+        Picture {
+            width,
+            height,
+            planes: [
+                self.plane(0, width * sample, height),
+                self.plane(1, chroma_width * sample, chroma_height),
+                self.plane(2, chroma_width * sample, chroma_height),
+            ],
+            depth: layout.depth,
+            chroma_shift_x: layout.chroma_shift_x,
+            chroma_shift_y: layout.chroma_shift_y,
+            matrix: matrix_of(&self.video),
+            range: if layout.full_range { Range::Full } else { range_of(&self.video) },
+            display: self.display,
+        }
+    }
+
+    pub(super) fn video(&self) -> &frame::Video {
+        &self.video
+    }
+
+    fn plane(&self, index: usize, row_bytes: usize, rows: usize) -> Plane<'_> {
+        // SAFETY: a frame from the decoder or the scaler has, for each plane of its format, `rows` rows of at least
+        // `row_bytes` bytes, `linesize` bytes apart, in a buffer that lives as long as the frame. `is_planar_yuv` has
+        // made sure that the planes exist and that `linesize` is positive.
+        unsafe {
+            let frame = &*self.video.as_ptr();
+            let stride = frame.linesize[index] as usize;
+            let bytes = stride * (rows - 1) + row_bytes;
+            Plane { data: std::slice::from_raw_parts(frame.data[index], bytes), stride }
+        }
+    }
+}
+
+// SAFETY: `AVFrame` is reference-counted with atomics, and every method that takes `&self` only reads.
+unsafe impl Sync for Frame {}
+
+struct PlanarLayout {
+    depth: u32,
+    chroma_shift_x: u32,
+    chroma_shift_y: u32,
+    /// The format itself says so: `yuvj420p` and its kin.
+    full_range: bool,
+}
+
+fn is_planar_yuv(video: &frame::Video) -> bool {
+    // SAFETY: the frame is allocated; only plain fields are read.
+    let frame = unsafe { &*video.as_ptr() };
+    let planes_exist = frame.data[..3].iter().all(|plane| !plane.is_null());
+    planes_exist && frame.linesize[..3].iter().all(|linesize| *linesize > 0) && planar_layout(video).is_some()
+}
+
+/// `None` for everything but planar YUV with integer samples of 8 to 16 bits, little endian, in three planes of their own.
+fn planar_layout(video: &frame::Video) -> Option<PlanarLayout> {
+    let format: AVPixelFormat = video.format().into();
+    // SAFETY: a known format gives a static descriptor, an unknown one null.
+    let descriptor = unsafe { ffi::av_pix_fmt_desc_get(format).as_ref() }?;
+    let unwanted = ffi::AV_PIX_FMT_FLAG_BE
+        | ffi::AV_PIX_FMT_FLAG_PAL
+        | ffi::AV_PIX_FMT_FLAG_BITSTREAM
+        | ffi::AV_PIX_FMT_FLAG_HWACCEL
+        | ffi::AV_PIX_FMT_FLAG_RGB
+        | ffi::AV_PIX_FMT_FLAG_FLOAT;
+    let wanted = ffi::AV_PIX_FMT_FLAG_PLANAR;
+    if descriptor.flags & u64::try_from(unwanted).ok()? != 0 || descriptor.flags & u64::try_from(wanted).ok()? == 0 {
+        return None;
+    }
+    let depth = u32::try_from(descriptor.comp[0].depth).ok().filter(|depth| (8..=16).contains(depth))?;
+    let step = if depth > 8 { 2 } else { 1 };
+    let own_planes = (0..3).all(|i| {
+        let component = descriptor.comp[i];
+        component.plane == i as i32 && component.step == step && component.shift == 0 && component.offset == 0
+    });
+    (descriptor.nb_components >= 3 && own_planes).then(|| PlanarLayout {
+        depth,
+        chroma_shift_x: u32::from(descriptor.log2_chroma_w),
+        chroma_shift_y: u32::from(descriptor.log2_chroma_h),
+        full_range: matches!(
+            format,
+            AVPixelFormat::AV_PIX_FMT_YUVJ420P
+                | AVPixelFormat::AV_PIX_FMT_YUVJ422P
+                | AVPixelFormat::AV_PIX_FMT_YUVJ440P
+                | AVPixelFormat::AV_PIX_FMT_YUVJ444P
+                | AVPixelFormat::AV_PIX_FMT_YUVJ411P
+        ),
+    })
+}
+
+fn matrix_of(video: &frame::Video) -> Matrix {
+    match video.color_space() {
+        ffmpeg::color::Space::BT709 => Matrix::Bt709,
+        ffmpeg::color::Space::BT2020NCL | ffmpeg::color::Space::BT2020CL => Matrix::Bt2020,
+        _ => Matrix::Bt601,
+    }
+}
+
+fn range_of(video: &frame::Video) -> Range {
+    match video.color_range() {
+        ffmpeg::color::Range::JPEG => Range::Full,
+        _ => Range::Limited,
+    }
+}
+
+/// Damage in the data, as opposed to a failure of the machine.
+fn is_damage(error: ffmpeg::Error) -> bool {
+    !matches!(error, ffmpeg::Error::Other { errno: libc::ENOMEM })
+}
+
+fn failed(action: &'static str, error: ffmpeg::Error) -> MediaError {
+    MediaError::Failed { action, reason: error.to_string() }
+}
+
+impl std::fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Decoder").field("display", &self.display).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Frame").field("pts", &self.pts()).field("display", &self.display).finish_non_exhaustive()
+    }
+}

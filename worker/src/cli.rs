@@ -1,0 +1,77 @@
+//! The command line: what can be asked, and with which exit status it is answered.
+
+use crate::error::JobError;
+use clap::{Parser, Subcommand};
+use framefleet_contract::ErrorCode;
+use std::ffi::OsString;
+
+pub mod run;
+
+/// Finds and follows objects in video.
+#[derive(Debug, Parser)]
+#[command(name = "framefleet", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Exit status: 0 done, 1 a job failed, 2 a mistake in the call, 130 interrupted.\n\
+                        FRAMEFLEET_LOG=info shows what the program does.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Run),
+}
+
+/// All was done.
+pub const DONE: u8 = 0;
+/// A job failed.
+pub const FAILED: u8 = 1;
+/// The call itself is mistaken: nothing was begun.
+pub const MISTAKE: u8 = 2;
+/// A signal ended the work: 128 + SIGINT, as shells say it.
+pub const INTERRUPTED: u8 = 130;
+
+/// Runs the command and gives the exit status.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error)
+            if error.use_stderr()
+                && error.kind() != clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand =>
+        {
+            print_error(ErrorCode::BadRequest, &usage_message(&error));
+            return MISTAKE;
+        }
+        Err(help) => {
+            let _ = help.print();
+            return if help.use_stderr() { MISTAKE } else { DONE };
+        }
+    };
+    match cli.command {
+        Command::Run(run) => run.execute(),
+    }
+}
+
+/// The one line on stderr that a user sees and a script matches on.
+pub fn print_error(code: ErrorCode, message: &str) {
+    let one_line = message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    eprintln!("error: {code}: {one_line}");
+}
+
+/// The exit status of an error that came before any job had begun.
+pub fn status_before_job(error: &JobError) -> u8 {
+    if matches!(error, JobError::Interrupted) { INTERRUPTED } else { MISTAKE }
+}
+
+/// What clap says in several lines, in one, without its own prefix and usage.
+fn usage_message(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let said: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .filter(|line| !line.is_empty())
+        .collect();
+    let said = said.join(" ");
+    format!("{}; `framefleet run --help` lists what can be said", said.strip_prefix("error: ").unwrap_or(&said))
+}

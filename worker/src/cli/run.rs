@@ -1,0 +1,288 @@
+//! `framefleet run`: detects and tracks in videos on this machine.
+
+use super::{DONE, FAILED, INTERRUPTED, MISTAKE, print_error, status_before_job};
+use crate::error::{JobError, Result};
+use crate::interrupt::Stop;
+use crate::job::{self, Finished, Workplace};
+use crate::progress::Display;
+use crate::{report, source};
+use clap::{Args, ValueEnum};
+use framefleet_contract::ErrorCode;
+use framefleet_contract::identity::{JobId, Sha256};
+use framefleet_contract::job_folder::{ANNOTATED, TRACKS};
+use framefleet_contract::outcome::State;
+use framefleet_contract::request::{ModelRef, Outputs, Request, Settings};
+use framefleet_contract::tracker_settings::ByteTrackSettings;
+use framefleet_contract::volume::Volume;
+use framefleet_models::{Catalog, Detector, Model, Runtime};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::{Path, PathBuf};
+
+/// Detects and tracks objects in videos, and writes a folder of results for each.
+///
+/// Results are in OUT/jobs/<job id>/: tracks.parquet (every detection with its track), summary.json, outcome.json and,
+/// with --annotate, annotated.mp4. Running the same command again does nothing for a job that is done, and goes on
+/// with one that was cut off.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Video files: H.264, HEVC, VP9, AV1, MPEG-4, MPEG-2 or MJPEG in MP4, MOV, MKV, WebM, AVI or TS
+    #[arg(required = true, value_name = "VIDEO")]
+    videos: Vec<PathBuf>,
+
+    /// A model of the model directory by its name, or the path of an .onnx file. May be left out where the directory
+    /// holds just one
+    #[arg(long, value_name = "NAME|PATH")]
+    model: Option<String>,
+
+    /// The model directory: <name>.onnx, or <name>/<version>/model.onnx
+    #[arg(long, value_name = "DIR", env = "FRAMEFLEET_MODELS", default_value = "models/catalog")]
+    models: PathBuf,
+
+    /// Where results go. Needs a file system with hard links
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    out: PathBuf,
+
+    /// Store detections from this score on (0 to 1). The tracker's thresholds are separate
+    #[arg(long, value_name = "SCORE", default_value_t = 0.1, value_parser = share)]
+    confidence: f32,
+
+    /// Of two boxes of one class that overlap by more than this IoU (0 to 1), drop the one with the lower score
+    #[arg(long, value_name = "IOU", default_value_t = 0.6, value_parser = share)]
+    iou: f32,
+
+    /// Infer every N-th frame only, beginning with the first
+    #[arg(long, value_name = "N", default_value = "1")]
+    every: NonZeroU32,
+
+    /// Keep only these classes, by name: person,car
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    classes: Option<Vec<String>>,
+
+    /// Also make annotated.mp4: the video with boxes, names, track ids and trails
+    #[arg(long)]
+    annotate: bool,
+
+    /// Tracker: scores from which a detection is associated first; 0.1 more starts a track
+    #[arg(long, value_name = "SCORE", default_value_t = ByteTrackSettings::default().track_thresh)]
+    track_thresh: f64,
+
+    /// Tracker: greatest cost (1 - IoU x score) of a match in the first association
+    #[arg(long, value_name = "COST", default_value_t = ByteTrackSettings::default().match_thresh)]
+    match_thresh: f64,
+
+    /// Tracker: frames that a lost track is kept, counted at 30 frames/s
+    #[arg(long, value_name = "FRAMES", default_value_t = ByteTrackSettings::default().track_buffer)]
+    track_buffer: u32,
+
+    /// Cut long videos into segments of at least this many seconds; what is finished survives a crash. Changes no result
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = positive)]
+    segment_seconds: f64,
+
+    /// The job's id, for one video: letters, digits, '.', '_' and '-'. Otherwise it follows from the video, the model
+    /// and the settings
+    #[arg(long, value_name = "ID")]
+    job_id: Option<String>,
+
+    /// Where to run the model
+    #[arg(long, value_enum, default_value_t = Device::Auto)]
+    device: Device,
+
+    /// Inference threads; all cores when left out. Changes no result
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+
+    /// Print one line of JSON for each video to stdout, instead of progress and tables
+    #[arg(long)]
+    json: bool,
+
+    /// Write the program's metrics in Prometheus' text format to this file at the end
+    #[arg(long, value_name = "FILE")]
+    metrics: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Device {
+    /// The best there is
+    Auto,
+    Cpu,
+}
+
+impl Run {
+    /// Runs the jobs one after the other and gives the exit status: the worst of them.
+    pub fn execute(&self) -> u8 {
+        let recorder = self.metrics.as_ref().map(|_| PrometheusBuilder::new().install_recorder());
+        let status = match self.prepare() {
+            Ok(prepared) => self.run_jobs(prepared),
+            Err(error) => {
+                print_error(error.code(), &error.to_string());
+                status_before_job(&error)
+            }
+        };
+        match recorder {
+            Some(Ok(metrics)) => status.max(self.write_metrics(&metrics)),
+            Some(Err(e)) => {
+                print_error(ErrorCode::Internal, &format!("metrics cannot be recorded: {e}"));
+                FAILED
+            }
+            None => status,
+        }
+    }
+
+    /// Everything that can be wrong with the call is found here, before any job begins.
+    fn prepare(&self) -> Result<Prepared> {
+        let stop = Stop::on_signals().map_err(|e| JobError::BadRequest(format!("signals cannot be handled: {e}")))?;
+        let job_id = self.job_id()?;
+        let settings = self.settings()?;
+        let sources = self.videos.iter().map(|video| source::identify(video)).collect::<Result<Vec<_>>>()?;
+        let model = self.find_model()?;
+        let model_ref = ModelRef { name: model.name.clone(), sha256: Sha256::of(model.bytes()) };
+        let outputs = Outputs { annotated: self.annotate };
+        let request = |source| Request::new(job_id.clone(), source, model_ref.clone(), settings.clone(), outputs);
+        let requests: Vec<Request> = sources.into_iter().map(request).collect();
+        if let Some(request) = requests.first() {
+            job::check_classes(request, &model)?;
+        }
+        let volume = Volume::open(&self.out)?;
+        let runtime = Runtime::load()?;
+        let threads = self.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+        let detectors = (0..threads).map(|_| Ok(Detector::new(&runtime, &model)?)).collect::<Result<_>>()?;
+        tracing::info!(model = %model.name, threads, device = ?self.device, runtime = runtime.version(), "ready");
+        Ok(Prepared { requests, volume, model, detectors, stop })
+    }
+
+    fn job_id(&self) -> Result<Option<JobId>> {
+        if self.job_id.is_some() && self.videos.len() > 1 {
+            return Err(JobError::BadRequest("--job-id names one job; give one video, or leave it out".to_owned()));
+        }
+        self.job_id.as_ref().map(JobId::new).transpose().map_err(|e| JobError::BadRequest(e.to_string()))
+    }
+
+    fn settings(&self) -> Result<Settings> {
+        let tracker = ByteTrackSettings {
+            track_thresh: self.track_thresh,
+            match_thresh: self.match_thresh,
+            track_buffer: self.track_buffer,
+            ..ByteTrackSettings::default()
+        };
+        tracker.validate().map_err(|e| JobError::BadRequest(e.to_string()))?;
+        let classes = self.classes.clone().map(|mut names| {
+            names.sort();
+            names.dedup();
+            names
+        });
+        Ok(Settings { confidence: self.confidence, iou: self.iou, every: self.every.get(), classes, tracker })
+    }
+
+    fn find_model(&self) -> Result<Model> {
+        Ok(match &self.model {
+            Some(model) if is_path(model) => Model::open(Path::new(model))?,
+            Some(name) => Catalog::open(&self.models)?.find(name)?,
+            None => Catalog::open(&self.models)?.only()?,
+        })
+    }
+
+    fn run_jobs(&self, mut prepared: Prepared) -> u8 {
+        let mut status = DONE;
+        for request in &prepared.requests {
+            let mut workplace = Workplace {
+                volume: &prepared.volume,
+                model: &prepared.model,
+                detectors: &mut prepared.detectors,
+                segment_seconds: self.segment_seconds,
+                progress: if self.json { Display::Hidden } else { Display::Visible },
+                stop: &prepared.stop,
+            };
+            let result = job::run(request, &mut workplace).and_then(|finished| self.tell(request, &finished));
+            let this = result.unwrap_or_else(|error| {
+                print_error(error.code(), &error.to_string());
+                status_of(&error)
+            });
+            status = status.max(this);
+            if prepared.stop.is_asked() {
+                break;
+            }
+        }
+        status
+    }
+
+    /// Prints how the job stands, and gives its exit status.
+    fn tell(&self, request: &Request, finished: &Finished) -> Result<u8> {
+        let summary = finished.folder.summary()?;
+        if self.json {
+            let line = serde_json::json!({
+                "job_id": request.job_id,
+                "folder": finished.folder.path(),
+                "source": request.source.path,
+                "was_finished": finished.was_finished,
+                "outcome": finished.outcome,
+                "summary": summary,
+            });
+            println!("{line}");
+        }
+        if let Some((code, message)) = job::failure(&finished.outcome) {
+            print_error(code, message);
+        }
+        if finished.outcome.state != State::Succeeded {
+            return Ok(FAILED);
+        }
+        if let Some(summary) = summary.filter(|_| !self.json) {
+            let again = if finished.was_finished { ": finished before, nothing to do" } else { "" };
+            println!("{}{again}\n", job::file_name(&request.source.path));
+            println!("{}\n", report::table(&summary));
+            println!("  {}", finished.folder.path_of(TRACKS).display());
+            if request.outputs.annotated {
+                println!("  {}", finished.folder.path_of(ANNOTATED).display());
+            }
+        }
+        Ok(DONE)
+    }
+
+    fn write_metrics(&self, metrics: &PrometheusHandle) -> u8 {
+        let Some(path) = &self.metrics else { return DONE };
+        match std::fs::write(path, metrics.render()) {
+            Ok(()) => DONE,
+            Err(e) => {
+                print_error(ErrorCode::BadRequest, &format!("{} cannot be written: {e}", path.display()));
+                FAILED
+            }
+        }
+    }
+}
+
+/// What all jobs of a call share.
+struct Prepared {
+    requests: Vec<Request>,
+    volume: Volume,
+    model: Model,
+    detectors: Vec<Detector>,
+    stop: Stop,
+}
+
+/// An error of a job that has no outcome.
+fn status_of(error: &JobError) -> u8 {
+    match error.code() {
+        ErrorCode::Interrupted => INTERRUPTED,
+        ErrorCode::JobConflict => MISTAKE,
+        _ => FAILED,
+    }
+}
+
+/// `street` is a name; `./street.onnx`, `models/street` and `street.onnx` are paths.
+fn is_path(model: &str) -> bool {
+    model.contains('/') || Path::new(model).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"))
+}
+
+fn share(text: &str) -> std::result::Result<f32, String> {
+    match text.parse() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("take a number from 0 to 1".to_owned()),
+    }
+}
+
+fn positive(text: &str) -> std::result::Result<f64, String> {
+    match text.parse() {
+        Ok(value) if value > 0.0 && f64::is_finite(value) => Ok(value),
+        _ => Err("take a number greater than 0".to_owned()),
+    }
+}

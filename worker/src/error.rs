@@ -1,0 +1,66 @@
+//! Everything that can end a job, with the code that a user meets.
+
+use framefleet_contract::job_folder::JobFolderError;
+use framefleet_contract::volume::VolumeError;
+use framefleet_contract::{Disposition, ErrorCode};
+use framefleet_models::ModelError;
+use framefleet_native::ffmpeg::MediaError;
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("no such file: {path}; check the path")]
+    SourceNotFound { path: PathBuf },
+    #[error("{path} is {what}, not a video file; give the path of a file")]
+    SourceNotAFile { path: PathBuf, what: &'static str },
+    #[error("{path} cannot be read: {reason}; check its permissions")]
+    SourceUnreadable { path: PathBuf, reason: std::io::Error },
+    #[error(
+        "{path} is not the file any more that was planned ({difference}); leave it alone while it is processed, or start a new job"
+    )]
+    SourceChanged { path: PathBuf, difference: String },
+    #[error("{damaged} of {packets} packets of {path} cannot be decoded; copy it again from where it was recorded")]
+    TooDamaged { path: PathBuf, damaged: u64, packets: u64 },
+    #[error("interrupted; what is finished stays, and the same command goes on from there")]
+    Interrupted,
+    #[error("a worker thread ended without a result; please report this")]
+    ThreadLost,
+    #[error("drawing failed: {0}")]
+    Draw(String),
+    #[error(transparent)]
+    Media(#[from] MediaError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    #[error(transparent)]
+    Folder(#[from] JobFolderError),
+}
+
+pub type Result<T> = std::result::Result<T, JobError>;
+
+impl JobError {
+    /// The stable code that scripts match on.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::BadRequest(_) => ErrorCode::BadRequest,
+            Self::SourceNotFound { .. } => ErrorCode::SourceNotFound,
+            Self::SourceNotAFile { .. } | Self::SourceUnreadable { .. } => ErrorCode::PathDenied,
+            Self::SourceChanged { .. } => ErrorCode::SourceChanged,
+            Self::TooDamaged { .. } => ErrorCode::InputCorrupt,
+            Self::Interrupted => ErrorCode::Interrupted,
+            Self::ThreadLost => ErrorCode::Internal,
+            Self::Draw(_) => ErrorCode::RenderFailed,
+            Self::Media(e) => e.code(),
+            Self::Model(e) => e.code(),
+            Self::Volume(e) => e.code(),
+            Self::Folder(e) => e.code(),
+        }
+    }
+
+    pub fn disposition(&self) -> Disposition {
+        self.code().disposition()
+    }
+}

@@ -1,0 +1,46 @@
+//! Finds the objects in decoded frames: one detector per thread, one frame at a time.
+
+use crate::decode::DecodedFrame;
+use crate::error::Result;
+use crate::stage_clock::StageClock;
+use crate::write::ToWriter;
+use crossbeam_channel::{Receiver, Sender};
+use framefleet_contract::detection_file::Row;
+use framefleet_contract::summary::StageTime;
+use framefleet_models::{Detector, Thresholds};
+use std::time::Instant;
+
+/// The detections of one frame, best first.
+#[derive(Debug)]
+pub struct InferredFrame {
+    pub segment: u32,
+    pub number: i64,
+    pub rows: Vec<Row>,
+}
+
+/// Runs until the decoder's side of the channel is closed.
+pub fn infer(
+    detector: &mut Detector,
+    thresholds: &Thresholds,
+    frames: &Receiver<DecodedFrame>,
+    results: &Sender<ToWriter>,
+) -> Result<StageTime> {
+    let mut clock = StageClock::start();
+    let inferred = metrics::counter!("framefleet_frames_inferred_total");
+    let seconds = metrics::histogram!("framefleet_inference_seconds");
+    while let Ok(frame) = clock.starved(|| frames.recv()) {
+        let start = Instant::now();
+        let detections = detector.detect(&frame.frame.picture(), thresholds)?;
+        let row = |detection| Row { frame: frame.number, pts_us: frame.pts_us, track_id: None, detection };
+        let rows = detections.iter().copied().map(row).collect();
+        let result = InferredFrame { segment: frame.segment, number: frame.number, rows };
+        // The picture's memory goes back to the decoder before this thread may have to wait.
+        drop(frame);
+        inferred.increment(1);
+        seconds.record(start.elapsed());
+        if clock.blocked(|| results.send(ToWriter::Frame(result))).is_err() {
+            break;
+        }
+    }
+    Ok(clock.stop())
+}

@@ -1,0 +1,215 @@
+//! One job from its request to its outcome, each step skipped that an earlier process has done.
+
+use crate::error::{JobError, Result};
+use crate::finish;
+use crate::interrupt::Stop;
+use crate::pipeline::{self, Detection};
+use crate::probe::probe;
+use crate::progress::{Display, Progress};
+use crate::render::{self, Rendering};
+use crate::{segment, source, summarise};
+use framefleet_contract::detection_file::SegmentInfo;
+use framefleet_contract::job_folder::{ANNOTATED, JobFolder, SUMMARY, TRACKS};
+use framefleet_contract::outcome::{Failure, Outcome, State};
+use framefleet_contract::plan::Plan;
+use framefleet_contract::request::{Request, VERSION};
+use framefleet_contract::volume::{Put, Volume};
+use framefleet_contract::{Disposition, ErrorCode};
+use framefleet_models::{Detector, Model, Thresholds};
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
+
+/// What a job needs that does not change its result.
+#[derive(Debug)]
+pub struct Workplace<'a> {
+    pub volume: &'a Volume,
+    pub model: &'a Model,
+    pub detectors: &'a mut [Detector],
+    /// Least length of a segment.
+    pub segment_seconds: f64,
+    pub progress: Display,
+    pub stop: &'a Stop,
+}
+
+/// How a job stands after [`run`].
+#[derive(Debug)]
+pub struct Finished {
+    pub folder: JobFolder,
+    pub outcome: Outcome,
+    /// Whether it had ended before, so that nothing was done.
+    pub was_finished: bool,
+}
+
+/// Most detections of a frame that are kept, the best ones.
+const MAX_DETECTIONS: usize = 300;
+
+/// Takes the job on and brings it to its end. An error that can never go away ends it `failed`; after any other error
+/// the job stays open, and the same call goes on with it.
+///
+/// # Errors
+/// Whatever keeps the job from an outcome: a conflict with another request, a full volume, a signal.
+pub fn run(request: &Request, workplace: &mut Workplace<'_>) -> Result<Finished> {
+    let folder = JobFolder::new(workplace.volume, &request.job_id);
+    let accepted = folder.accept(request)?;
+    if let Some(outcome) = folder.outcome()? {
+        return Ok(Finished { folder, outcome, was_finished: true });
+    }
+    if accepted == Put::AlreadyThere {
+        tracing::info!(job = %request.job_id, "taking up an unfinished job");
+    }
+    let outcome = match work(request, &folder, workplace) {
+        Ok(outcome) => outcome,
+        Err(error) if error.disposition() == Disposition::DeadLetter => failed(request, &error),
+        Err(error) => return Err(error),
+    };
+    let outcome = folder.put_outcome(&outcome)?;
+    Ok(Finished { folder, outcome, was_finished: false })
+}
+
+fn failed(request: &Request, error: &JobError) -> Outcome {
+    let failure = Failure { code: error.code(), message: error.to_string() };
+    Outcome {
+        version: VERSION,
+        job_id: request.job_id.clone(),
+        state: State::Failed,
+        error: Some(failure),
+        files: Vec::new(),
+    }
+}
+
+fn work(request: &Request, folder: &JobFolder, workplace: &mut Workplace<'_>) -> Result<Outcome> {
+    let (started, clock) = (SystemTime::now(), Instant::now());
+    let class_names = &workplace.model.manifest.classes;
+    let thresholds = thresholds(request, class_names)?;
+    let plan = plan(request, folder, workplace)?;
+    let missing = folder.missing_segments(&plan);
+    let name = file_name(&request.source.path);
+    let every = request.settings.every;
+
+    let mut stages = std::collections::BTreeMap::new();
+    if !missing.is_empty() {
+        source::check_unchanged(&request.source)?;
+        let packets: u64 = missing.iter().map(|segment| segment.end - segment.start).sum();
+        let progress = Progress::new(workplace.progress, "detecting", &name, packets.div_ceil(every.into()));
+        let detection = Detection {
+            video: &request.source.path,
+            plan: &plan,
+            folder,
+            segments: &missing,
+            class_names,
+            thresholds: &thresholds,
+            every,
+        };
+        stages = pipeline::detect(&detection, workplace.detectors, &progress, workplace.stop)?;
+    }
+    let infos = infos(folder, &plan)?;
+    refuse_mostly_damaged(request, &plan, &infos)?;
+
+    let tracking = Instant::now();
+    finish::track(request, &plan, folder, class_names, &infos, workplace.stop)?;
+    let counts = finish::count(folder, class_names)?;
+    stages.insert("track".to_owned(), summarise::alone(tracking));
+    let seconds = clock.elapsed().as_secs_f64();
+
+    if request.outputs.annotated {
+        let drawing = Instant::now();
+        let progress = Progress::new(workplace.progress, "drawing", &name, plan.video.packets);
+        let rendering = Rendering { video: &request.source.path, plan: &plan, folder, class_names, every };
+        render::render(&rendering, &progress, workplace.stop)?;
+        stages.insert("draw".to_owned(), summarise::alone(drawing));
+    }
+    let summary = summarise::Facts {
+        request,
+        plan: &plan,
+        infos: &infos,
+        counts: &counts,
+        missing: &missing,
+        stages,
+        started,
+        seconds,
+        threads: workplace.detectors.len() as u32,
+    };
+    folder.put_summary(&summary.into_summary())?;
+    succeeded(request, folder, counts.detections)
+}
+
+/// The stored plan, or a new one. The model goes to where its work is done from before any work is.
+fn plan(request: &Request, folder: &JobFolder, workplace: &Workplace<'_>) -> Result<Plan> {
+    if let Some(plan) = folder.plan()? {
+        return Ok(plan);
+    }
+    let probe = probe(&request.source.path, workplace.stop)?;
+    source::check_unchanged(&request.source)?;
+    put_model(workplace)?;
+    let plan = segment::plan(&probe, &request.model, workplace.segment_seconds);
+    Ok(folder.put_plan(&plan, &probe.packets)?)
+}
+
+/// `<results>/models/<sha256>/`: replacing or deleting the file that was dropped in changes nothing for planned jobs.
+fn put_model(workplace: &Workplace<'_>) -> Result<()> {
+    let model = workplace.model;
+    let folder = PathBuf::from("models").join(model.sha256.as_str());
+    workplace.volume.put(&folder.join("model.onnx"), model.bytes())?;
+    let manifest = serde_json::to_vec_pretty(&model.manifest).expect("a manifest is plain names and numbers");
+    workplace.volume.put(&folder.join("manifest.json"), &manifest)?;
+    Ok(())
+}
+
+fn thresholds(request: &Request, class_names: &[String]) -> Result<Thresholds> {
+    let id_of = |name: &String| {
+        let position = class_names.iter().position(|known| known == name);
+        position.map(|id| id as i32).ok_or_else(|| {
+            let known = class_names.join(", ");
+            JobError::BadRequest(format!("model {} has no class {name:?}; it has: {known}", request.model.name))
+        })
+    };
+    let classes = match &request.settings.classes {
+        Some(names) => Some(names.iter().map(id_of).collect::<Result<Vec<i32>>>()?),
+        None => None,
+    };
+    Ok(Thresholds {
+        confidence: request.settings.confidence,
+        iou: request.settings.iou,
+        classes,
+        max_detections: MAX_DETECTIONS,
+    })
+}
+
+/// Fails for a class that the model does not have, before a job begins.
+pub fn check_classes(request: &Request, model: &Model) -> Result<()> {
+    thresholds(request, &model.manifest.classes).map(|_| ())
+}
+
+fn infos(folder: &JobFolder, plan: &Plan) -> Result<Vec<SegmentInfo>> {
+    plan.segments.iter().map(|segment| Ok(folder.segment_info(segment.index)?)).collect()
+}
+
+/// More than half of the packets, or nothing to look at: whatever came out of it is no result.
+fn refuse_mostly_damaged(request: &Request, plan: &Plan, infos: &[SegmentInfo]) -> Result<()> {
+    let decoded: u64 = infos.iter().map(|info| info.decoded).sum();
+    let damaged: u64 = infos.iter().map(|info| info.damaged).sum();
+    let packets = plan.video.packets;
+    if decoded == 0 || damaged * 2 > packets {
+        let path = request.source.path.clone();
+        return Err(JobError::TooDamaged { path, damaged: damaged.max(packets - decoded.min(packets)), packets });
+    }
+    Ok(())
+}
+
+fn succeeded(request: &Request, folder: &JobFolder, rows: u64) -> Result<Outcome> {
+    let mut files = vec![folder.published(TRACKS, Some(rows))?, folder.published(SUMMARY, None)?];
+    if request.outputs.annotated {
+        files.push(folder.published(ANNOTATED, None)?);
+    }
+    Ok(Outcome { version: VERSION, job_id: request.job_id.clone(), state: State::Succeeded, error: None, files })
+}
+
+/// The last part of a path, for people.
+pub fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// The code of a failed outcome.
+pub fn failure(outcome: &Outcome) -> Option<(ErrorCode, &str)> {
+    outcome.error.as_ref().map(|failure| (failure.code, failure.message.as_str()))
+}

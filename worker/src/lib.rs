@@ -1,0 +1,28 @@
+//! The `framefleet` binary: finds and follows objects in video.
+//!
+//! ```text
+//! cli ─► job ─► probe ─► segment ─► pipeline [ decode ► infer × N ► write ] ─► finish (track) ─► render ─► summarise
+//! ```
+//!
+//! [`job::run`] goes through the steps of one job and skips what an earlier process has done; [`pipeline`] is the only
+//! module that joins stages by threads and channels.
+
+pub mod cli;
+pub mod error;
+pub mod interrupt;
+pub mod source;
+pub mod probe;
+pub mod segment;
+pub mod decode;
+pub mod infer;
+pub mod write;
+pub mod pipeline;
+pub mod track;
+pub mod finish;
+pub mod render;
+pub mod summarise;
+pub mod job;
+
+mod progress;
+mod report;
+mod stage_clock;

@@ -1,0 +1,125 @@
+//! Joins the stages: decode ► infer × N ► write. The only file that knows who is whose neighbour.
+//!
+//! Every stage ends because its senders are dropped: the decoder after the last segment, the detectors when no frame is
+//! left, the writer when no detector is. A stage that fails drops its end of a channel, and its neighbours end too.
+
+use crate::decode::{DecodedFrame, SegmentDecoder};
+use crate::error::{JobError, Result};
+use crate::infer::infer;
+use crate::interrupt::Stop;
+use crate::progress::Progress;
+use crate::stage_clock::{self, StageClock};
+use crate::write::{ToWriter, write};
+use crossbeam_channel::{Sender, bounded};
+use framefleet_contract::detection_file::SegmentInfo;
+use framefleet_contract::job_folder::JobFolder;
+use framefleet_contract::plan::{Plan, Segment};
+use framefleet_contract::summary::StageTime;
+use framefleet_models::{Detector, Thresholds};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::thread::{Builder, ScopedJoinHandle};
+
+/// Two frames for each inference thread: one is ready when the thread comes for it, and one more evens out a decoder
+/// that gives frames in bursts. At 1080p a frame is 3 MB, so this is 6 MB a thread.
+const FRAMES_PER_INFERENCE_THREAD: usize = 2;
+/// Detections are small, and the writer is idle nearly always: room for what comes in while it fsyncs a segment.
+const RESULTS: usize = 256;
+
+/// What the stages work on.
+#[derive(Debug, Clone, Copy)]
+pub struct Detection<'a> {
+    pub video: &'a Path,
+    pub plan: &'a Plan,
+    pub folder: &'a JobFolder,
+    pub segments: &'a [Segment],
+    pub class_names: &'a [String],
+    pub thresholds: &'a Thresholds,
+    /// Every how many frames one is inferred.
+    pub every: u32,
+}
+
+/// Detects the given segments and publishes each, and tells where the time went, by stage.
+pub fn detect(
+    work: &Detection<'_>,
+    detectors: &mut [Detector],
+    progress: &Progress,
+    stop: &Stop,
+) -> Result<BTreeMap<String, StageTime>> {
+    let (frame_sender, frames) = bounded(FRAMES_PER_INFERENCE_THREAD * detectors.len());
+    let (result_sender, results) = bounded(RESULTS);
+    let stages = &stop.for_stages();
+    std::thread::scope(|scope| {
+        let decoder = {
+            let results = result_sender.clone();
+            let name = "decode".to_owned();
+            Builder::new().name(name).spawn_scoped(scope, move || decode(work, stages, &frame_sender, &results))
+        };
+        let mut inferring = Vec::new();
+        for (i, detector) in detectors.iter_mut().enumerate() {
+            let (frames, results) = (frames.clone(), result_sender.clone());
+            let thread = Builder::new().name(format!("infer-{i}"));
+            inferring.push(thread.spawn_scoped(scope, move || {
+                infer(detector, work.thresholds, &frames, &results).inspect_err(|_| stages.fail())
+            }));
+        }
+        drop((frames, result_sender));
+        let written = write(work.folder, work.class_names, &results, progress);
+        drop(results);
+        let decoded = join(decoder);
+        let inferred: Result<Vec<StageTime>> = inferring.into_iter().map(join).collect();
+        // A stage that failed starves the others: its error comes before what they say.
+        let (written, inferred, decoded) = (written?, inferred?, decoded?);
+        stop.check()?;
+        Ok(BTreeMap::from([
+            ("decode".to_owned(), decoded),
+            ("infer".to_owned(), stage_clock::sum(inferred)),
+            ("write".to_owned(), written),
+        ]))
+    })
+}
+
+/// The decoder's thread: segments in their order, and only the frames that are to be inferred.
+fn decode(
+    work: &Detection<'_>,
+    stop: &Stop,
+    frames: &Sender<DecodedFrame>,
+    results: &Sender<ToWriter>,
+) -> Result<StageTime> {
+    let mut clock = StageClock::start();
+    let mut decoder = SegmentDecoder::new(work.video, work.plan, work.folder, stop);
+    let decoded_total = metrics::counter!("framefleet_frames_decoded_total");
+    let damaged_total = metrics::counter!("framefleet_frames_damaged_total");
+    for segment in work.segments {
+        let mut inferred = 0;
+        let mut wanted = true;
+        let counts = decoder.decode(segment, &mut |frame| {
+            if frame.number % i64::from(work.every) != 0 {
+                return true;
+            }
+            inferred += 1;
+            wanted = clock.blocked(|| frames.send(frame)).is_ok();
+            wanted
+        })?;
+        if !wanted {
+            break;
+        }
+        decoded_total.increment(counts.decoded);
+        damaged_total.increment(counts.damaged);
+        let info = SegmentInfo {
+            index: segment.index,
+            decoded: counts.decoded,
+            damaged: counts.damaged,
+            inferred,
+            end_frame: counts.end_frame,
+        };
+        if results.send(ToWriter::End(info)).is_err() {
+            break;
+        }
+    }
+    Ok(clock.stop())
+}
+
+fn join(thread: std::io::Result<ScopedJoinHandle<'_, Result<StageTime>>>) -> Result<StageTime> {
+    thread.map_err(|_| JobError::ThreadLost)?.join().map_err(|_| JobError::ThreadLost)?
+}

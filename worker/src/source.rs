@@ -1,0 +1,77 @@
+//! The file that a job is to analyse: that it is one, and which one it is.
+
+use crate::error::{JobError, Result};
+use framefleet_contract::request::Source;
+use std::fs::{self, Metadata};
+use std::io::ErrorKind;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+/// Identifies the video at `path`, which must be a regular file: a FIFO or a device would never end.
+pub fn identify(path: &Path) -> Result<Source> {
+    let metadata = fs::metadata(path).map_err(|e| unreadable(path, e))?;
+    if let Some(what) = what_else(&metadata) {
+        return Err(JobError::SourceNotAFile { path: path.to_owned(), what });
+    }
+    Source::identify(path).map_err(|e| unreadable(path, e))
+}
+
+/// Fails if the file's size or time of change is no longer what it was when the job was accepted.
+pub fn check_unchanged(source: &Source) -> Result<()> {
+    let now = identify(&source.path)?;
+    let difference = if now.size != source.size {
+        format!("{} bytes, was {}", now.size, source.size)
+    } else if now != *source {
+        "same size, other content or time of change".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(JobError::SourceChanged { path: source.path.clone(), difference })
+}
+
+fn unreadable(path: &Path, error: std::io::Error) -> JobError {
+    let path = path.to_owned();
+    match error.kind() {
+        ErrorKind::NotFound => JobError::SourceNotFound { path },
+        _ => JobError::SourceUnreadable { path, reason: error },
+    }
+}
+
+fn what_else(metadata: &Metadata) -> Option<&'static str> {
+    let kind = metadata.file_type();
+    match () {
+        () if kind.is_dir() => Some("a folder"),
+        () if kind.is_fifo() => Some("a named pipe"),
+        () if kind.is_socket() => Some("a socket"),
+        () if kind.is_char_device() || kind.is_block_device() => Some("a device"),
+        () => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let message = identify(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("a folder"), "{message}");
+        let message = identify(Path::new("/dev/null")).unwrap_err().to_string();
+        assert!(message.contains("a device"), "{message}");
+        let missing = identify(&folder.path().join("x.mp4")).unwrap_err();
+        assert!(matches!(missing, JobError::SourceNotFound { .. }));
+    }
+
+    #[test]
+    fn a_file_that_grew_is_not_the_planned_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("v.mp4");
+        fs::write(&path, b"one").unwrap();
+        let source = identify(&path).unwrap();
+        check_unchanged(&source).unwrap();
+        fs::write(&path, b"three").unwrap();
+        let message = check_unchanged(&source).unwrap_err().to_string();
+        assert!(message.contains("5 bytes, was 3"), "{message}");
+    }
+}

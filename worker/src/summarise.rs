@@ -1,0 +1,103 @@
+//! Puts the counts and times of a job together, and names the stage that the others waited for.
+
+use crate::finish::TrackCounts;
+use framefleet_contract::detection_file::SegmentInfo;
+use framefleet_contract::plan::{Plan, Segment};
+use framefleet_contract::request::{Request, VERSION};
+use framefleet_contract::summary::{FrameCounts, SegmentCounts, Speed, StageTime, Summary};
+use std::collections::BTreeMap;
+use std::time::{Instant, SystemTime};
+
+/// All that a summary is made of.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    pub request: &'a Request,
+    pub plan: &'a Plan,
+    pub infos: &'a [SegmentInfo],
+    pub counts: &'a TrackCounts,
+    /// The segments that this process detected.
+    pub missing: &'a [Segment],
+    pub stages: BTreeMap<String, StageTime>,
+    pub started: SystemTime,
+    /// Until the tracks were published.
+    pub seconds: f64,
+    pub threads: u32,
+}
+
+impl Facts<'_> {
+    pub fn into_summary(self) -> Summary {
+        let sum = |count: fn(&SegmentInfo) -> u64| self.infos.iter().map(count).sum::<u64>();
+        let (decoded, inferred) = (sum(|info| info.decoded), sum(|info| info.inferred));
+        let here = |info: &&SegmentInfo| self.missing.iter().any(|segment| segment.index == info.index);
+        let decoded_here: u64 = self.infos.iter().filter(here).map(|info| info.decoded).sum();
+        let frames_per_second = decoded_here as f64 / self.seconds;
+        let total = self.plan.segments.len() as u32;
+        Summary {
+            version: VERSION,
+            job_id: self.request.job_id.clone(),
+            frames: FrameCounts {
+                packets: self.plan.video.packets,
+                decoded,
+                damaged: sum(|info| info.damaged),
+                inferred,
+                skipped: decoded - inferred,
+                dropped: 0,
+            },
+            detections: self.counts.detections,
+            tracked: self.counts.tracked,
+            tracks: self.counts.tracks,
+            classes: self.counts.classes.clone(),
+            speed: Speed {
+                seconds: self.seconds,
+                frames_decoded: decoded_here,
+                frames_per_second,
+                times_real_time: frames_per_second / self.plan.video.frame_rate.as_f64(),
+            },
+            limited_by: limit(&self.stages),
+            stages: self.stages,
+            segments: SegmentCounts { total, found: total - self.missing.len() as u32 },
+            device: "cpu".to_owned(),
+            threads: self.threads,
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            started: humantime::format_rfc3339_millis(self.started).to_string(),
+            finished: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+            program: concat!("framefleet ", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// A stage of one thread that waits for nobody.
+pub fn alone(since: Instant) -> StageTime {
+    StageTime { threads: 1, busy_s: since.elapsed().as_secs_f64(), ..StageTime::default() }
+}
+
+/// Of the stages that run side by side, the one whose threads were busy for the greatest share of their time.
+fn limit(stages: &BTreeMap<String, StageTime>) -> String {
+    let share = |time: &StageTime| time.busy_s / (time.busy_s + time.starved_s + time.blocked_s).max(1e-9);
+    let side_by_side = stages.iter().filter(|(name, _)| matches!(name.as_str(), "decode" | "infer" | "write"));
+    let Some((name, time)) = side_by_side.max_by(|a, b| share(a.1).total_cmp(&share(b.1))) else {
+        return "nothing: every segment was there already".to_owned();
+    };
+    let advice = match name.as_str() {
+        "infer" => "more cores, a smaller model or --every 2 would raise the speed",
+        "decode" => "a video of fewer pixels or an easier codec would raise the speed",
+        _ => "a faster volume would raise the speed",
+    };
+    format!("{name}, busy {:.0} % of its time on {} thread(s): {advice}", 100.0 * share(time), time.threads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_busiest_stage_is_the_limit() {
+        let stage = |busy_s, waiting| StageTime { threads: 1, busy_s, starved_s: waiting, blocked_s: 0.0 };
+        let stages = BTreeMap::from([
+            ("decode".to_owned(), stage(2.0, 8.0)),
+            ("infer".to_owned(), stage(9.0, 1.0)),
+            ("track".to_owned(), stage(1.0, 0.0)),
+        ]);
+        assert!(limit(&stages).starts_with("infer, busy 90 %"), "{}", limit(&stages));
+    }
+}
