@@ -24,6 +24,7 @@ pub const SUMMARY: &str = "summary.json";
 pub const ANNOTATED: &str = "annotated.mp4";
 pub const OUTCOME: &str = "outcome.json";
 const SEGMENTS: &str = "segments";
+const ATTEMPTS: &str = "attempts";
 
 #[derive(Debug, thiserror::Error)]
 pub enum JobFolderError {
@@ -111,6 +112,19 @@ impl JobFolder {
     /// The segments of the plan that are not published yet, in order.
     pub fn missing_segments(&self, plan: &Plan) -> Vec<Segment> {
         plan.segments.iter().filter(|s| !self.path_of(&segment_name(s.index)).exists()).copied().collect()
+    }
+
+    /// Marks that a process is about to work on a segment. The mark goes when the attempt is dropped; what stays was
+    /// lost with its process.
+    pub fn begin_attempt(&self, index: u32) -> Result<Attempt> {
+        let name = |n: u32| format!("{ATTEMPTS}/{index:05}/{n}");
+        for n in 0.. {
+            let process = format!("{}\n", std::process::id());
+            if self.volume.put(&self.folder.join(name(n)), process.as_bytes())? == Put::Published {
+                return Ok(Attempt { path: self.path_of(&name(n)), lost_before: n });
+            }
+        }
+        unreachable!("a segment is not attempted four billion times")
     }
 
     pub fn put_segment(&self, class_names: &[String], info: &SegmentInfo, rows: &[Row]) -> Result<Put> {
@@ -230,6 +244,21 @@ impl JobFolder {
     }
 }
 
+/// One process at work on one segment.
+#[derive(Debug)]
+pub struct Attempt {
+    path: PathBuf,
+    /// Attempts before this one whose process vanished, or is still at it.
+    pub lost_before: u32,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        // A mark that cannot be removed only makes the segment look lost once more than it was.
+        let _ = volume::remove_if_there(&self.path);
+    }
+}
+
 fn segment_name(index: u32) -> String {
     format!("{SEGMENTS}/{index:05}.parquet")
 }
@@ -248,4 +277,21 @@ fn write_error(path: &Path, error: ParquetError) -> JobFolderError {
 
 fn read_error(path: &Path, error: &ParquetError) -> JobFolderError {
     JobFolderError::Damaged { path: path.to_owned(), reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_that_ends_leaves_no_mark_and_one_that_is_lost_does() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = JobFolder::new(&Volume::open(root.path()).unwrap(), &JobId::new("j").unwrap());
+        drop(folder.begin_attempt(0).unwrap());
+        let lost = folder.begin_attempt(0).unwrap();
+        assert_eq!(lost.lost_before, 0);
+        std::mem::forget(lost);
+        assert_eq!(folder.begin_attempt(0).unwrap().lost_before, 1);
+        assert_eq!(folder.begin_attempt(1).unwrap().lost_before, 0);
+    }
 }

@@ -23,6 +23,6 @@ pub mod render;
 pub mod summarise;
 pub mod job;
 
-mod progress;
+pub mod progress;
 mod report;
 mod stage_clock;

@@ -2,10 +2,16 @@
 
 use framefleet_worker::cli;
 use std::process::ExitCode;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_env("FRAMEFLEET_LOG"))
+        .with_env_filter(
+            EnvFilter::builder()
+                .with_default_directive(LevelFilter::WARN.into())
+                .with_env_var("FRAMEFLEET_LOG")
+                .from_env_lossy(),
+        )
         .with_writer(std::io::stderr)
         .init();
     ExitCode::from(cli::main(std::env::args_os()))

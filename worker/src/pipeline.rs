@@ -90,7 +90,13 @@ fn decode(
     let mut decoder = SegmentDecoder::new(work.video, work.plan, work.folder, stop);
     let decoded_total = metrics::counter!("framefleet_frames_decoded_total");
     let damaged_total = metrics::counter!("framefleet_frames_damaged_total");
+    let mut attempts = Vec::with_capacity(work.segments.len());
     for segment in work.segments {
+        let attempt = work.folder.begin_attempt(segment.index)?;
+        if attempt.lost_before > 0 {
+            tracing::warn!("segment {} was lost {} time(s) with its process", segment.index, attempt.lost_before);
+        }
+        attempts.push(attempt);
         let mut inferred = 0;
         let mut wanted = true;
         let counts = decoder.decode(segment, &mut |frame| {

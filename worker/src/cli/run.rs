@@ -8,7 +8,7 @@ use crate::progress::Display;
 use crate::{report, source};
 use clap::{Args, ValueEnum};
 use framefleet_contract::ErrorCode;
-use framefleet_contract::identity::{JobId, Sha256};
+use framefleet_contract::identity::JobId;
 use framefleet_contract::job_folder::{ANNOTATED, TRACKS};
 use framefleet_contract::outcome::State;
 use framefleet_contract::request::{ModelRef, Outputs, Request, Settings};
@@ -136,7 +136,7 @@ impl Run {
         let settings = self.settings()?;
         let sources = self.videos.iter().map(|video| source::identify(video)).collect::<Result<Vec<_>>>()?;
         let model = self.find_model()?;
-        let model_ref = ModelRef { name: model.name.clone(), sha256: Sha256::of(model.bytes()) };
+        let model_ref = ModelRef { name: model.name.clone(), sha256: model.sha256.clone() };
         let outputs = Outputs { annotated: self.annotate };
         let request = |source| Request::new(job_id.clone(), source, model_ref.clone(), settings.clone(), outputs);
         let requests: Vec<Request> = sources.into_iter().map(request).collect();

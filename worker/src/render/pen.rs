@@ -20,7 +20,7 @@ impl Pen {
     /// For pictures of this many rows.
     pub fn for_height(rows: u32) -> Self {
         let scale = (f64::from(rows) / 720.0).clamp(0.25, 4.0);
-        Self { line: (2.0 * scale).round().max(1.0) as i32, letters: (0.6 * scale).max(0.35) }
+        Self { line: (3.0 * scale).round().max(2.0) as i32, letters: (0.7 * scale).max(0.4) }
     }
 
     /// A box with the label on a ground of its own colour: above it, or inside where there is no room above.

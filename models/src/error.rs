@@ -1,0 +1,45 @@
+use framefleet_contract::error_code::ErrorCode;
+
+/// Why there is no model, or no detections from it.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// No model of that name or at that path, or no way to tell which one is meant.
+    #[error("{problem}; {remedy}")]
+    NotFound { problem: String, remedy: String },
+
+    /// Not an ONNX file, one that ONNX Runtime cannot load, or one whose outputs are not what its header says.
+    #[error("model {model} cannot be used: {problem}; export it again, or try it with another ONNX tool")]
+    Invalid { model: String, problem: String },
+
+    /// An ONNX file whose inputs and outputs are those of no known detector.
+    #[error("model {model} was not recognised: {problem}; it has {seen}; {remedy}")]
+    Unrecognised { model: String, problem: String, seen: String, remedy: String },
+
+    /// ONNX Runtime is not installed where the program looks for it.
+    #[error(
+        "ONNX Runtime cannot be loaded: {problem}; run `./dev setup`, or set FRAMEFLEET_ONNXRUNTIME to the path of libonnxruntime.so"
+    )]
+    RuntimeMissing { problem: String },
+
+    /// ONNX Runtime failed while it ran a model that had loaded.
+    #[error("inference with model {model} failed: {problem}; if it happens again, check the memory that is left")]
+    InferenceFailed { model: String, problem: String },
+
+    /// A picture whose planes are smaller than its width, height and strides say.
+    #[error("a decoded picture is not whole: {problem}; this is a fault of the program, please report it")]
+    PictureInvalid { problem: String },
+}
+
+impl ModelError {
+    /// The stable code that scripts match on.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotFound { .. } => ErrorCode::ModelNotFound,
+            Self::Invalid { .. } => ErrorCode::ModelInvalid,
+            Self::Unrecognised { .. } => ErrorCode::ModelUnrecognised,
+            Self::RuntimeMissing { .. } => ErrorCode::RuntimeMissing,
+            Self::InferenceFailed { .. } => ErrorCode::InferenceFailed,
+            Self::PictureInvalid { .. } => ErrorCode::Internal,
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The parts of an ONNX file that tell what a model is: its inputs, outputs, metadata and the shape of its graph.
+//!
+//! The messages name only the fields of `onnx.proto` that are needed; prost steps over the others, among them the
+//! weights, without copying them. So a header costs microseconds whatever the file's size.
+
+use prost::Message;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+#[derive(Clone, PartialEq, Message)]
+struct ModelProto {
+    #[prost(message, optional, tag = "7")]
+    graph: Option<GraphProto>,
+    #[prost(message, repeated, tag = "14")]
+    metadata_props: Vec<StringEntry>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StringEntry {
+    #[prost(string, tag = "1")]
+    key: String,
+    #[prost(string, tag = "2")]
+    value: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct GraphProto {
+    #[prost(message, repeated, tag = "1")]
+    node: Vec<NodeProto>,
+    #[prost(message, repeated, tag = "5")]
+    initializer: Vec<TensorProto>,
+    #[prost(message, repeated, tag = "11")]
+    input: Vec<ValueInfo>,
+    #[prost(message, repeated, tag = "12")]
+    output: Vec<ValueInfo>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct NodeProto {
+    #[prost(string, repeated, tag = "1")]
+    input: Vec<String>,
+    #[prost(string, repeated, tag = "2")]
+    output: Vec<String>,
+    #[prost(string, tag = "4")]
+    op_type: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TensorProto {
+    #[prost(string, tag = "8")]
+    name: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ValueInfo {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(message, optional, tag = "2")]
+    r#type: Option<TypeProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TypeProto {
+    #[prost(message, optional, tag = "1")]
+    tensor_type: Option<TensorType>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TensorType {
+    #[prost(int32, tag = "1")]
+    elem_type: i32,
+    #[prost(message, optional, tag = "2")]
+    shape: Option<ShapeProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ShapeProto {
+    #[prost(message, repeated, tag = "1")]
+    dim: Vec<DimensionProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DimensionProto {
+    #[prost(int64, optional, tag = "1")]
+    dim_value: Option<i64>,
+    #[prost(string, optional, tag = "2")]
+    dim_param: Option<String>,
+}
+
+/// What an ONNX file says about itself.
+#[derive(Debug, Clone)]
+pub struct Header {
+    /// Inputs that a caller must fill: initializers that are listed as inputs, as old exporters do, are left out.
+    pub inputs: Vec<Value>,
+    pub outputs: Vec<Value>,
+    pub metadata: BTreeMap<String, String>,
+    nodes: Vec<NodeProto>,
+    initializers: HashSet<String>,
+}
+
+/// An input or output of the graph.
+#[derive(Debug, Clone)]
+pub struct Value {
+    pub name: String,
+    pub element: Element,
+    /// `None` where the file does not even say how many dimensions there are.
+    pub shape: Option<Vec<Dimension>>,
+}
+
+/// The type of a tensor's elements, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Element {
+    F32,
+    /// Another one, by its number in `TensorProto.DataType`; 0 for what is no tensor.
+    Other(i32),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dimension {
+    Fixed(u32),
+    /// Known when the model runs; the name is the exporter's.
+    Open(String),
+}
+
+impl Dimension {
+    pub fn fixed(&self) -> Option<u32> {
+        match self {
+            Self::Fixed(size) => Some(*size),
+            Self::Open(_) => None,
+        }
+    }
+}
+
+impl Header {
+    /// Reads a header; the error says in words what is wrong with the bytes.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        if bytes.is_empty() {
+            return Err("the file is empty".to_owned());
+        }
+        let model = ModelProto::decode(bytes).map_err(|error| format!("it is not an ONNX file ({error})"))?;
+        let graph = model.graph.ok_or("it is not an ONNX file (no graph in it)")?;
+        let initializers: HashSet<String> = graph.initializer.into_iter().map(|tensor| tensor.name).collect();
+        let inputs = graph.input.into_iter().filter(|input| !initializers.contains(&input.name));
+        Ok(Self {
+            inputs: inputs.map(Value::from).collect(),
+            outputs: graph.output.into_iter().map(Value::from).collect(),
+            metadata: model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect(),
+            nodes: graph.node,
+            initializers,
+        })
+    }
+
+    /// The operations whose results an output is put together from, one for each distinct tensor: what is found when
+    /// one walks back from the output over operations that only move values around.
+    pub fn sources_of(&self, output: &str) -> Vec<&str> {
+        let producers: HashMap<&str, &NodeProto> =
+            self.nodes.iter().flat_map(|node| node.output.iter().map(move |name| (name.as_str(), node))).collect();
+        let mut sources = Vec::new();
+        let mut seen = HashSet::new();
+        let mut open = vec![output];
+        while let Some(name) = open.pop() {
+            if !seen.insert(name) {
+                continue;
+            }
+            match producers.get(name) {
+                Some(node) if node.op_type == "Concat" => open.extend(node.input.iter().map(String::as_str)),
+                Some(node) if moves_values(&node.op_type) => open.extend(node.input.first().map(String::as_str)),
+                Some(node) => sources.push(node.op_type.as_str()),
+                None if self.initializers.contains(name) => sources.push("Constant"),
+                None => sources.push("Input"),
+            }
+        }
+        sources
+    }
+
+    /// Inputs and outputs with their types and shapes, for a person to read.
+    pub fn describe(&self) -> String {
+        format!("inputs {} and outputs {}", list(&self.inputs), list(&self.outputs))
+    }
+}
+
+/// True for operations that only rearrange their first input.
+fn moves_values(op_type: &str) -> bool {
+    matches!(op_type, "Transpose" | "Reshape" | "Flatten" | "Identity" | "Slice" | "Split" | "Squeeze" | "Unsqueeze")
+}
+
+impl From<ValueInfo> for Value {
+    fn from(info: ValueInfo) -> Self {
+        let tensor = info.r#type.and_then(|r#type| r#type.tensor_type);
+        let element = match tensor.as_ref().map_or(0, |tensor| tensor.elem_type) {
+            1 => Element::F32,
+            other => Element::Other(other),
+        };
+        let shape = tensor.and_then(|tensor| tensor.shape);
+        Self { name: info.name, element, shape: shape.map(|shape| shape.dim.into_iter().map(Into::into).collect()) }
+    }
+}
+
+impl From<DimensionProto> for Dimension {
+    fn from(dimension: DimensionProto) -> Self {
+        match dimension.dim_value.and_then(|size| u32::try_from(size).ok()) {
+            Some(size) if size > 0 => Self::Fixed(size),
+            _ => Self::Open(dimension.dim_param.unwrap_or_default()),
+        }
+    }
+}
+
+/// At most this many inputs or outputs are written out in a message.
+const LISTED: usize = 8;
+
+fn list(values: &[Value]) -> String {
+    if values.is_empty() {
+        return "(none)".to_owned();
+    }
+    let mut text: Vec<String> = values.iter().take(LISTED).map(Value::describe).collect();
+    if values.len() > LISTED {
+        text.push(format!("and {} more", values.len() - LISTED));
+    }
+    text.join(", ")
+}
+
+impl Value {
+    fn describe(&self) -> String {
+        let dimensions = self.shape.as_ref().map_or_else(
+            || "[unknown shape]".to_owned(),
+            |shape| format!("[{}]", shape.iter().map(Dimension::describe).collect::<Vec<_>>().join(",")),
+        );
+        format!("`{}` {} {dimensions}", self.name, self.element.describe())
+    }
+}
+
+impl Dimension {
+    fn describe(&self) -> String {
+        match self {
+            Self::Fixed(size) => size.to_string(),
+            Self::Open(name) if name.is_empty() => "?".to_owned(),
+            Self::Open(name) => name.clone(),
+        }
+    }
+}
+
+impl Element {
+    /// The type's usual name, from `TensorProto.DataType` in onnx.proto.
+    pub fn describe(self) -> String {
+        let name = match self {
+            Self::F32 => "f32",
+            Self::Other(2) => "u8",
+            Self::Other(3) => "i8",
+            Self::Other(6) => "i32",
+            Self::Other(7) => "i64",
+            Self::Other(8) => "string",
+            Self::Other(9) => "bool",
+            Self::Other(10) => "f16",
+            Self::Other(11) => "f64",
+            Self::Other(16) => "bf16",
+            Self::Other(0) => "no tensor",
+            Self::Other(number) => return format!("element type {number}"),
+        };
+        name.to_owned()
+    }
+}

@@ -1,0 +1,158 @@
+use crate::ModelError;
+use ort::environment::Environment;
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+/// ONNX Runtime, loaded into this process.
+///
+/// A process has one; every call of [`Runtime::load`] after the first gives the same.
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    environment: Environment,
+    version: String,
+}
+
+/// Names the library's file; nothing else is tried when it is set.
+const VARIABLE: &str = "FRAMEFLEET_ONNXRUNTIME";
+const LIBRARY: &str = "libonnxruntime.so";
+
+static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
+
+impl Runtime {
+    /// Loads the library from, in this order: `$FRAMEFLEET_ONNXRUNTIME`; the newest
+    /// `framefleet/onnxruntime/<version>/libonnxruntime.so.<version>` in the user's data folder (`$XDG_DATA_HOME`, or
+    /// `~/.local/share`); beside the program; wherever the system's loader looks. Telemetry is off.
+    pub fn load() -> Result<Self, ModelError> {
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = &*loaded {
+            return Ok(runtime.clone());
+        }
+        let runtime = Self::load_first(&places())?;
+        *loaded = Some(runtime.clone());
+        Ok(runtime)
+    }
+
+    /// The version as the library was built, such as `1.31.1`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    fn load_first(places: &[PathBuf]) -> Result<Self, ModelError> {
+        let mut problems = Vec::new();
+        for place in places {
+            // A bare name is for the system's loader; a path that is not there needs no loader to say so.
+            if place.components().count() > 1 && !place.is_file() {
+                problems.push(format!("{} is not there", place.display()));
+                continue;
+            }
+            match ort::init_from(place) {
+                Ok(builder) => return Self::initialise(builder, place),
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
+        Err(ModelError::RuntimeMissing { problem: problems.join("; ") })
+    }
+
+    fn initialise(builder: ort::environment::EnvironmentBuilder, place: &Path) -> Result<Self, ModelError> {
+        let environment = builder.with_name("framefleet").with_telemetry(false).build().map_err(|error| {
+            ModelError::RuntimeMissing { problem: format!("{} does not start: {error}", place.display()) }
+        })?;
+        let version = version_from(ort::info(), place);
+        tracing::debug!(version, library = %place.display(), "ONNX Runtime loaded");
+        Ok(Self { environment, version })
+    }
+}
+
+/// Where the library may be, most wanted first.
+fn places() -> Vec<PathBuf> {
+    if let Some(path) = env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
+        return vec![PathBuf::from(path)];
+    }
+    let beside = env::current_exe().ok().and_then(|program| Some(program.parent()?.join(LIBRARY)));
+    let installed = data_folder().map(|data| data.join("framefleet/onnxruntime"));
+    let mut places = installed.as_deref().map(installed_in).unwrap_or_default();
+    if places.is_empty() {
+        // Named in the error, so that it says where `./dev setup` would have put the library.
+        places.extend(installed.map(|folder| folder.join("<version>").join(LIBRARY)));
+    }
+    places.extend(beside);
+    places.push(PathBuf::from(LIBRARY));
+    places
+}
+
+fn data_folder() -> Option<PathBuf> {
+    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")))
+}
+
+/// The libraries under `<folder>/<version>/`, newest first.
+fn installed_in(folder: &Path) -> Vec<PathBuf> {
+    let names =
+        fs::read_dir(folder).into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut versions: Vec<(Vec<u32>, PathBuf)> = names
+        .map(|version| {
+            let numbers = version.split('.').map(|part| part.parse().unwrap_or(0)).collect();
+            (numbers, folder.join(&version).join(format!("{LIBRARY}.{version}")))
+        })
+        .filter(|(_, library)| library.is_file())
+        .collect();
+    versions.sort();
+    versions.into_iter().rev().map(|(_, library)| library).collect()
+}
+
+/// The version in `git-branch=rel-1.31.1`, or else in the file's name, or else what the library says about itself.
+fn version_from(info: &str, place: &Path) -> String {
+    let branch = info.split("git-branch=").nth(1).and_then(|rest| rest.split([',', ' ']).next());
+    let released = branch.map(|branch| branch.trim_start_matches(|c: char| !c.is_ascii_digit()));
+    let name = place.file_name().and_then(|name| name.to_str());
+    let named = name.and_then(|name| name.strip_prefix(LIBRARY)?.strip_prefix('.'));
+    released.filter(|version| !version.is_empty()).or(named).unwrap_or(info).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use framefleet_contract::error_code::ErrorCode;
+
+    #[test]
+    fn a_library_that_is_nowhere_is_reported_with_every_place() {
+        let places = [PathBuf::from("/nowhere/libonnxruntime.so"), PathBuf::from("libframefleet-is-not-there.so")];
+        let error = Runtime::load_first(&places).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::RuntimeMissing);
+        let text = error.to_string();
+        for part in ["/nowhere/libonnxruntime.so", "libframefleet-is-not-there.so", "./dev setup"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_newest_installed_version_is_tried_first() {
+        let folder = tempfile::tempdir().unwrap();
+        for version in ["1.9.0", "1.31.1", "1.30.2"] {
+            fs::create_dir(folder.path().join(version)).unwrap();
+            fs::write(folder.path().join(version).join(format!("{LIBRARY}.{version}")), "").unwrap();
+        }
+        fs::create_dir(folder.path().join("2.0.0")).unwrap();
+        let found = installed_in(folder.path());
+        let versions: Vec<_> =
+            found.iter().map(|path| path.parent().unwrap().file_name().unwrap().to_owned()).collect();
+        assert_eq!(versions, ["1.31.1", "1.30.2", "1.9.0"]);
+    }
+
+    #[test]
+    fn the_version_is_the_releases_number() {
+        let info = "ORT Build Info: git-branch=rel-1.31.1, git-commit-id=26250ae, build type=Release";
+        assert_eq!(version_from(info, Path::new("libonnxruntime.so")), "1.31.1");
+        assert_eq!(
+            version_from("ORT Build Info: build type=Release", Path::new("/x/libonnxruntime.so.1.30.0")),
+            "1.30.0"
+        );
+    }
+}

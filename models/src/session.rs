@@ -1,0 +1,215 @@
+use crate::{
+    Model, ModelError, Runtime,
+    heads::{Candidate, Head, Wanted},
+    letterbox::{Corners, Size},
+    manifest::Manifest,
+    nms::{self, Suppression},
+    preprocess::Preprocessor,
+};
+use framefleet_contract::detection::Detection;
+use framefleet_native::picture::Picture;
+use ndarray::{ArrayView2, Axis, Ix3};
+use ort::{
+    session::{Session, builder::GraphOptimizationLevel},
+    value::Tensor,
+};
+use std::time::Instant;
+
+/// Which detections are kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Thresholds {
+    /// The least score, 0 to 1.
+    pub confidence: f32,
+    /// Of two boxes of one class whose IoU is greater than this, the better one stays.
+    pub iou: f32,
+    /// The class ids that are wanted; `None` for all. A place counts as its best class, wanted or not.
+    pub classes: Option<Vec<i32>>,
+    /// At most this many of a picture, the ones with the highest scores.
+    pub max_detections: usize,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self { confidence: 0.1, iou: 0.45, classes: None, max_detections: 300 }
+    }
+}
+
+/// Where the time of one picture went, in seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct StageTimes {
+    pub preprocess: f64,
+    pub infer: f64,
+    pub postprocess: f64,
+}
+
+/// Finds objects in pictures: one single-threaded session with its buffers, owned by one thread.
+///
+/// On a CPU as many of these as there are cores, with a picture each, are faster than one session with as many
+/// threads. What is found in a picture does not depend on the pictures before it.
+#[derive(Debug)]
+pub struct Detector {
+    name: String,
+    manifest: Manifest,
+    session: Session,
+    prepared: Option<Prepared>,
+    /// Input sizes for which the output was seen to be what the head reads.
+    verified: Vec<Size>,
+    candidates: Vec<Candidate>,
+    detections: Vec<Detection>,
+    times: StageTimes,
+}
+
+/// What depends on the pictures' geometry.
+#[derive(Debug)]
+struct Prepared {
+    preprocessor: Preprocessor,
+    /// [B, 3, H, W]; only the first picture of a batch is ever filled, the others stay zero.
+    input: Tensor<f32>,
+    head: Head,
+}
+
+impl Detector {
+    /// Loads a model into a session of its own. An input of fixed size is tried at once, an open one with the first
+    /// picture: [`ModelError::Invalid`] where the outputs are not what the manifest says.
+    pub fn new(runtime: &Runtime, model: &Model) -> Result<Self, ModelError> {
+        let session = session(runtime, model.bytes())
+            .map_err(|error| ModelError::Invalid { model: model.name.clone(), problem: error.to_string() })?;
+        let mut detector = Self {
+            name: model.name.clone(),
+            manifest: model.manifest.clone(),
+            session,
+            prepared: None,
+            verified: Vec::new(),
+            candidates: Vec::new(),
+            detections: Vec::new(),
+            times: StageTimes::default(),
+        };
+        if let (Some(height), Some(width)) = (model.manifest.input.height, model.manifest.input.width) {
+            detector.verify(Size { width: width as usize, height: height as usize })?;
+        }
+        Ok(detector)
+    }
+
+    /// Finds the objects in a picture, best first; equal scores are in a fixed order.
+    ///
+    /// Boxes are in pixels of the picture as displayed, clipped to it; what is empty after that is left out. The
+    /// first picture of a new geometry makes tables, and of a new input size runs the model once more to look at its
+    /// output; after that nothing is allocated here, and by ONNX Runtime only the output.
+    pub fn detect(&mut self, picture: &Picture<'_>, thresholds: &Thresholds) -> Result<&[Detection], ModelError> {
+        let start = Instant::now();
+        let prepared = match self.prepared.take() {
+            Some(prepared) if prepared.preprocessor.fits(picture) => prepared,
+            _ => self.prepare(picture)?,
+        };
+        let Prepared { preprocessor, input, head } = self.prepared.insert(prepared);
+        let picture_len = preprocessor.input_len();
+        preprocessor.fill(picture, &mut input.extract_tensor_mut().1[..picture_len])?;
+        let filled = Instant::now();
+        let candidates = &mut self.candidates;
+        candidates.clear();
+        let inferred = run(&self.name, &self.manifest, &mut self.session, input, head, |output| {
+            let inferred = Instant::now();
+            let wanted = Wanted { confidence: thresholds.confidence, classes: thresholds.classes.as_deref() };
+            head.decode(&output, wanted, candidates);
+            inferred
+        })?;
+        let letterbox = preprocessor.letterbox();
+        // What cannot be seen must neither suppress a box nor take a place among the best.
+        candidates.retain(|candidate| letterbox.source_from_model(candidate.corners).is_some());
+        select(head, thresholds, candidates);
+        self.detections.clear();
+        self.detections.extend(candidates.iter().filter_map(|candidate| {
+            let Corners { x1, y1, x2, y2 } = letterbox.source_from_model(candidate.corners)?;
+            Some(Detection { class_id: candidate.class_id, score: candidate.score, x1, y1, x2, y2 })
+        }));
+        self.times = StageTimes {
+            preprocess: (filled - start).as_secs_f64(),
+            infer: (inferred - filled).as_secs_f64(),
+            postprocess: inferred.elapsed().as_secs_f64(),
+        };
+        Ok(&self.detections)
+    }
+
+    /// How long the last picture took.
+    pub fn last_times(&self) -> StageTimes {
+        self.times
+    }
+
+    fn prepare(&mut self, picture: &Picture<'_>) -> Result<Prepared, ModelError> {
+        let preprocessor = Preprocessor::new(&self.manifest, picture)?;
+        let size = preprocessor.letterbox().model;
+        self.verify(size)?;
+        let mut input = self.empty_input(size)?;
+        let picture_len = preprocessor.input_len();
+        preprocessor.paint_padding(&mut input.extract_tensor_mut().1[..picture_len]);
+        Ok(Prepared { preprocessor, input, head: self.head(size) })
+    }
+
+    /// Runs the model on an empty input, to see its output before anything rests on it.
+    fn verify(&mut self, size: Size) -> Result<(), ModelError> {
+        if self.verified.contains(&size) {
+            return Ok(());
+        }
+        let input = self.empty_input(size)?;
+        let head = self.head(size);
+        let seen = run(&self.name, &self.manifest, &mut self.session, &input, &head, |_| ());
+        seen.map_err(|error| match error {
+            ModelError::InferenceFailed { model, problem } => ModelError::Invalid { model, problem },
+            other => other,
+        })?;
+        self.verified.push(size);
+        Ok(())
+    }
+
+    fn head(&self, model: Size) -> Head {
+        Head { family: self.manifest.head, classes: self.manifest.classes.len(), model }
+    }
+
+    fn empty_input(&self, size: Size) -> Result<Tensor<f32>, ModelError> {
+        let batch = self.manifest.input.batch.unwrap_or(1) as usize;
+        let values = vec![0.0; batch * 3 * size.height * size.width];
+        Tensor::from_array(([batch, 3, size.height, size.width], values))
+            .map_err(|error| ModelError::InferenceFailed { model: self.name.clone(), problem: error.to_string() })
+    }
+}
+
+/// One thread each for an operation and for the graph, and nobody spins: cores are filled by more detectors.
+fn session(runtime: &Runtime, bytes: &[u8]) -> ort::Result<Session> {
+    Session::builder(runtime.environment())?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_intra_threads(1)?
+        .with_inter_threads(1)?
+        .with_intra_op_spinning(false)?
+        .with_inter_op_spinning(false)?
+        .commit_from_memory(bytes)
+}
+
+/// Runs the model and lets `read` see the first picture's part of the output, if it is what the head reads.
+fn run<T>(
+    name: &str,
+    manifest: &Manifest,
+    session: &mut Session,
+    input: &Tensor<f32>,
+    head: &Head,
+    read: impl FnOnce(ArrayView2<'_, f32>) -> T,
+) -> Result<T, ModelError> {
+    let failed = |error: ort::Error| ModelError::InferenceFailed { model: name.to_owned(), problem: error.to_string() };
+    let invalid = |problem: String| ModelError::Invalid { model: name.to_owned(), problem };
+    let outputs = session.run(ort::inputs![manifest.input.name.as_str() => input]).map_err(failed)?;
+    let output = outputs.get(&manifest.output).ok_or_else(|| invalid(format!("it gives no {}", manifest.output)))?;
+    let output = output.try_extract_array::<f32>().map_err(|error| invalid(error.to_string()))?;
+    head.check(output.shape()).map_err(invalid)?;
+    let batch = output.into_dimensionality::<Ix3>().map_err(|error| invalid(error.to_string()))?;
+    Ok(read(batch.index_axis(Axis(0), 0)))
+}
+
+/// Leaves the best candidates, in their final order.
+fn select(head: &Head, thresholds: &Thresholds, candidates: &mut Vec<Candidate>) {
+    let max_detections = thresholds.max_detections;
+    if head.needs_suppression() {
+        nms::suppress(candidates, Suppression { iou: thresholds.iou, max_detections });
+    } else {
+        nms::sort(candidates);
+        candidates.truncate(max_detections);
+    }
+}
