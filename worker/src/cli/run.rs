@@ -230,9 +230,9 @@ impl Run {
             let again = if finished.was_finished { ": finished before, nothing to do" } else { "" };
             println!("{}{again}\n", job::file_name(&request.source.path));
             println!("{}\n", report::table(&summary));
-            println!("  {}", finished.folder.path_of(TRACKS).display());
+            println!("  {}", from_here(&finished.folder.path_of(TRACKS)).display());
             if request.outputs.annotated {
-                println!("  {}", finished.folder.path_of(ANNOTATED).display());
+                println!("  {}", from_here(&finished.folder.path_of(ANNOTATED)).display());
             }
         }
         Ok(DONE)
@@ -271,6 +271,12 @@ fn status_of(error: &JobError) -> u8 {
 /// `street` is a name; `./street.onnx`, `models/street` and `street.onnx` are paths.
 fn is_path(model: &str) -> bool {
     model.contains('/') || Path::new(model).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"))
+}
+
+/// The path as one would type it here.
+fn from_here(path: &Path) -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path).to_owned()
 }
 
 fn share(text: &str) -> std::result::Result<f32, String> {
