@@ -35,7 +35,7 @@ pub struct Run {
     #[arg(long, value_name = "NAME|PATH")]
     model: Option<String>,
 
-    /// The model directory: <name>.onnx, or <name>/<version>/model.onnx
+    /// The model directory: NAME.onnx, or NAME/VERSION/model.onnx
     #[arg(long, value_name = "DIR", env = "FRAMEFLEET_MODELS", default_value = "models/catalog")]
     models: PathBuf,
 
