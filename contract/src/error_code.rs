@@ -48,6 +48,8 @@ error_codes! {
     SourceNotFound = "SOURCE_NOT_FOUND", DeadLetter;
     /// The path is a directory, a FIFO, a device or unreadable: not a video file.
     PathDenied = "PATH_DENIED", DeadLetter;
+    /// Reading the source failed: its disk or its network, not its content.
+    SourceUnreadable = "SOURCE_UNREADABLE", Retry;
     /// The source's bytes changed while it was being read, or since it was planned.
     SourceChanged = "SOURCE_CHANGED", DeadLetter;
     /// The file holds no video: empty, another kind of file, or sound only.

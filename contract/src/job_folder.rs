@@ -111,7 +111,7 @@ impl JobFolder {
 
     /// The segments of the plan that are not published yet, in order.
     pub fn missing_segments(&self, plan: &Plan) -> Vec<Segment> {
-        plan.segments.iter().filter(|s| !self.path_of(&segment_name(s.index)).exists()).copied().collect()
+        plan.segments.iter().filter(|s| !self.has(&segment_name(s.index))).copied().collect()
     }
 
     /// Marks that a process is about to work on a segment. The mark goes when the attempt is dropped; what stays was
@@ -155,18 +155,24 @@ impl JobFolder {
         self.rows(TRACKS)
     }
 
-    /// Writes the result through `push` and publishes it, unless it is there.
-    pub fn put_tracks(
+    /// Whether a file of the folder is published.
+    pub fn has(&self, name: &str) -> bool {
+        self.path_of(name).exists()
+    }
+
+    /// Publishes the result, whose rows `fill` pushes. If `fill` fails, nothing is published.
+    pub fn put_tracks<E: From<JobFolderError>>(
         &self,
         class_names: &[String],
         metadata: Vec<(String, String)>,
-        fill: impl FnOnce(&mut dyn FnMut(Row) -> Result<()>) -> Result<()>,
-    ) -> Result<Put> {
+        fill: impl FnOnce(&mut dyn FnMut(Row) -> Result<()>) -> std::result::Result<(), E>,
+    ) -> std::result::Result<Put, E> {
         let path = self.path_of(TRACKS);
-        let staged = self.stage(TRACKS)?;
-        let mut writer = RowWriter::tracks(staged, class_names, metadata).map_err(|e| write_error(&path, e))?;
+        let failed = |e| E::from(write_error(&path, e));
+        let mut writer = RowWriter::tracks(self.stage(TRACKS)?, class_names, metadata).map_err(failed)?;
         fill(&mut |row| writer.push(row).map_err(|e| write_error(&path, e)))?;
-        Ok(writer.finish().map_err(|e| write_error(&path, e))?.publish()?)
+        let staged = writer.finish().map_err(failed)?;
+        Ok(staged.publish().map_err(JobFolderError::from)?)
     }
 
     pub fn put_summary(&self, summary: &Summary) -> Result<Summary> {

@@ -20,7 +20,9 @@ pub enum MediaError {
     Corrupt { path: PathBuf, reason: String },
     #[error("{path} is of a kind that is not opened here ({reason}); convert it to MP4 or MKV")]
     FormatDenied { path: PathBuf, reason: String },
-    #[error("{path} cannot be read: {reason}")]
+    #[error("{path} is not opened: {reason}")]
+    PathDenied { path: PathBuf, reason: String },
+    #[error("reading {path} failed ({reason}); check its disk or network, and run again")]
     Unreadable { path: PathBuf, reason: String },
     #[error("no decoder for {codec} in this FFmpeg ({reason}); install a build that has one, or convert the video")]
     CodecUnsupported { codec: String, reason: String },
@@ -38,7 +40,8 @@ impl MediaError {
             Self::NoVideo { .. } => ErrorCode::NoVideo,
             Self::Corrupt { .. } => ErrorCode::InputCorrupt,
             Self::FormatDenied { .. } => ErrorCode::FormatDenied,
-            Self::Unreadable { .. } => ErrorCode::PathDenied,
+            Self::PathDenied { .. } => ErrorCode::PathDenied,
+            Self::Unreadable { .. } => ErrorCode::SourceUnreadable,
             Self::CodecUnsupported { .. } => ErrorCode::CodecUnsupported,
             Self::DimensionsInvalid { .. } => ErrorCode::DimensionsInvalid,
             Self::Failed { .. } => ErrorCode::Internal,

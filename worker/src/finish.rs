@@ -10,7 +10,7 @@ use framefleet_contract::request::Request;
 use framefleet_contract::summary::ClassCounts;
 use std::collections::{BTreeMap, HashMap};
 
-/// Tracks and publishes `tracks.parquet`, unless it is there.
+/// Tracks and publishes `tracks.parquet`.
 pub fn track(
     request: &Request,
     plan: &Plan,
@@ -27,12 +27,10 @@ pub fn track(
         next: 0,
         inputs: Vec::new(),
     };
-    folder.put_tracks(class_names, metadata(request, plan), |push| {
+    folder.put_tracks(class_names, metadata(request, plan), |push| -> Result<()> {
         let mut frame: Vec<Row> = Vec::new();
         for info in infos {
-            if stop.is_asked() {
-                break;
-            }
+            stop.check()?;
             for batch in folder.segment_rows(info.index)? {
                 for row in batch? {
                     if frame.first().is_some_and(|first| first.frame != row.frame) {

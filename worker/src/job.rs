@@ -106,12 +106,14 @@ fn work(request: &Request, folder: &JobFolder, workplace: &mut Workplace<'_>) ->
     refuse_mostly_damaged(request, &plan, &infos)?;
 
     let tracking = Instant::now();
-    finish::track(request, &plan, folder, class_names, &infos, workplace.stop)?;
+    if !folder.has(TRACKS) {
+        finish::track(request, &plan, folder, class_names, &infos, workplace.stop)?;
+    }
     let counts = finish::count(folder, class_names)?;
     stages.insert("track".to_owned(), summarise::alone(tracking));
     let seconds = clock.elapsed().as_secs_f64();
 
-    if request.outputs.annotated {
+    if request.outputs.annotated && !folder.has(ANNOTATED) {
         let drawing = Instant::now();
         let progress = Progress::new(workplace.progress, "drawing", &name, plan.video.packets);
         let rendering = Rendering { video: &request.source.path, plan: &plan, folder, class_names, every };

@@ -33,7 +33,7 @@ pub struct Rendering<'a> {
     pub every: u32,
 }
 
-/// Makes `annotated.mp4` from the video and the published tracks, unless it is there.
+/// Makes `annotated.mp4` from the video and the published tracks.
 pub fn render(work: &Rendering<'_>, progress: &Progress, stop: &Stop) -> Result<()> {
     let staged = work.folder.stage(ANNOTATED)?;
     let mut annotator = Annotator::new(work, staged.path())?;

@@ -100,7 +100,7 @@ impl Demuxer {
     /// Opens a regular file. Only the file itself is read, whatever it says of other files or hosts.
     pub fn open(path: &Path) -> Result<Self, MediaError> {
         initialise();
-        let name = path.to_str().filter(|name| !name.contains('\0')).ok_or_else(|| MediaError::Unreadable {
+        let name = path.to_str().filter(|name| !name.contains('\0')).ok_or_else(|| MediaError::PathDenied {
             path: path.to_owned(),
             reason: "its name is not UTF-8; rename it".to_owned(),
         })?;
