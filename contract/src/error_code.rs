@@ -59,7 +59,7 @@ error_codes! {
     /// The file is a video, but too much of it is missing or damaged.
     InputCorrupt = "INPUT_CORRUPT", DeadLetter;
     /// This build of FFmpeg has no decoder for the codec.
-    CodecUnsupported = "CODEC_UNSUPPORTED", DeadLetter;
+    CodecUnsupported = "CODEC_UNSUPPORTED", Fatal;
     /// A picture without pixels.
     DimensionsInvalid = "DIMENSIONS_INVALID", DeadLetter;
     /// No model of that name or at that path, or no way to tell which one is meant.

@@ -54,8 +54,28 @@ impl fmt::Display for JobId {
 
 /// A SHA-256 digest, 64 lower-case hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct Sha256(String);
+
+/// Not 64 lower-case hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a SHA-256 digest of 64 lower-case hexadecimal digits")]
+pub struct InvalidSha256;
+
+impl TryFrom<String> for Sha256 {
+    type Error = InvalidSha256;
+
+    fn try_from(hex: String) -> Result<Self, InvalidSha256> {
+        let is_hex = hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if hex.len() == 64 && is_hex { Ok(Self(hex)) } else { Err(InvalidSha256) }
+    }
+}
+
+impl From<Sha256> for String {
+    fn from(digest: Sha256) -> String {
+        digest.0
+    }
+}
 
 impl Sha256 {
     pub fn of(bytes: &[u8]) -> Self {
@@ -110,6 +130,13 @@ mod tests {
     #[test]
     fn a_job_id_read_from_json_is_checked_too() {
         assert!(serde_json::from_str::<JobId>("\"../x\"").is_err());
+    }
+
+    #[test]
+    fn a_digest_read_from_json_is_checked_too() {
+        let digest = serde_json::to_string(&Sha256::of(b"")).unwrap();
+        assert!(serde_json::from_str::<Sha256>(&digest).is_ok());
+        assert!(serde_json::from_str::<Sha256>("\"../../etc\"").is_err());
     }
 
     #[test]

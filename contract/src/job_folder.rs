@@ -78,7 +78,6 @@ impl JobFolder {
     /// Takes the job on: the same id with the same request is the same job, with another one a conflict.
     pub fn accept(&self, request: &Request) -> Result<Put> {
         self.volume.sweep(&self.folder)?;
-        self.volume.sweep(&self.folder.join(SEGMENTS))?;
         let put = self.put_json(REQUEST, request)?;
         if put == Put::AlreadyThere {
             let accepted: Request = self.read_json(REQUEST)?;
@@ -91,14 +90,18 @@ impl JobFolder {
 
     /// The plan, if the job has one.
     pub fn plan(&self) -> Result<Option<Plan>> {
-        self.read_json_if_there(PLAN)
+        let plan: Option<Plan> = self.read_json_if_there(PLAN)?;
+        match plan.as_ref().map(Plan::check) {
+            Some(Err(reason)) => Err(JobFolderError::Damaged { path: self.path_of(PLAN), reason }),
+            _ => Ok(plan),
+        }
     }
 
     /// Puts the packet table and then the plan, so that whoever sees a plan finds its table; gives the plan that counts.
     pub fn put_plan(&self, plan: &Plan, packets: &[PacketRow]) -> Result<Plan> {
-        let staged = self.stage(PACKETS)?;
-        let path = self.path_of(PACKETS);
-        packet_table::write(staged, packets).map_err(|e| write_error(&path, e))?.publish()?;
+        let mut staged = self.stage(PACKETS)?;
+        packet_table::write(&mut staged, packets).map_err(|e| write_error(&self.path_of(PACKETS), e))?;
+        staged.publish()?;
         self.put_json(PLAN, plan)?;
         self.read_json(PLAN)
     }
@@ -110,8 +113,14 @@ impl JobFolder {
     }
 
     /// The segments of the plan that are not published yet, in order.
-    pub fn missing_segments(&self, plan: &Plan) -> Vec<Segment> {
-        plan.segments.iter().filter(|s| !self.has(&segment_name(s.index))).copied().collect()
+    pub fn missing_segments(&self, plan: &Plan) -> Result<Vec<Segment>> {
+        let mut missing = Vec::new();
+        for segment in &plan.segments {
+            if !self.has(&segment_name(segment.index))? {
+                missing.push(*segment);
+            }
+        }
+        Ok(missing)
     }
 
     /// Marks that a process is about to work on a segment. The mark goes when the attempt is dropped; what stays was
@@ -127,16 +136,22 @@ impl JobFolder {
         unreachable!("a segment is not attempted four billion times")
     }
 
-    pub fn put_segment(&self, class_names: &[String], info: &SegmentInfo, rows: &[Row]) -> Result<Put> {
+    /// Publishes a segment's rows, which are in presentation order.
+    pub fn put_segment(
+        &self,
+        class_names: &[String],
+        info: &SegmentInfo,
+        rows: impl IntoIterator<Item = Row>,
+    ) -> Result<Put> {
         let name = segment_name(info.index);
-        let path = self.path_of(&name);
-        let staged = self.stage(&name)?;
+        let mut staged = self.stage(&name)?;
         let write = || {
-            let mut writer = RowWriter::segment(staged, class_names, info)?;
-            rows.iter().try_for_each(|row| writer.push(*row))?;
+            let mut writer = RowWriter::segment(&mut staged, class_names, info)?;
+            rows.into_iter().try_for_each(|row| writer.push(row))?;
             writer.finish()
         };
-        Ok(write().map_err(|e| write_error(&path, e))?.publish()?)
+        write().map_err(|e| write_error(&self.path_of(&name), e))?;
+        Ok(staged.publish()?)
     }
 
     /// What a published segment says of itself.
@@ -156,8 +171,8 @@ impl JobFolder {
     }
 
     /// Whether a file of the folder is published.
-    pub fn has(&self, name: &str) -> bool {
-        self.path_of(name).exists()
+    pub fn has(&self, name: &str) -> Result<bool> {
+        Ok(self.volume.has(&self.folder.join(name))?)
     }
 
     /// Publishes the result, whose rows `fill` pushes. If `fill` fails, nothing is published.
@@ -169,9 +184,10 @@ impl JobFolder {
     ) -> std::result::Result<Put, E> {
         let path = self.path_of(TRACKS);
         let failed = |e| E::from(write_error(&path, e));
-        let mut writer = RowWriter::tracks(self.stage(TRACKS)?, class_names, metadata).map_err(failed)?;
+        let mut staged = self.stage(TRACKS)?;
+        let mut writer = RowWriter::tracks(&mut staged, class_names, metadata).map_err(failed)?;
         fill(&mut |row| writer.push(row).map_err(|e| write_error(&path, e)))?;
-        let staged = writer.finish().map_err(failed)?;
+        writer.finish().map_err(failed)?;
         Ok(staged.publish().map_err(JobFolderError::from)?)
     }
 

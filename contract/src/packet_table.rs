@@ -32,7 +32,7 @@ pub struct PacketRow {
 const COLUMNS: Columns = Columns { rising: &["ordinal", "pts", "dts", "position", "frame"], floats: &[] };
 
 /// Writes the whole table.
-pub fn write<W: Write + Send>(sink: W, rows: &[PacketRow]) -> Result<W, ParquetError> {
+pub fn write(sink: &mut (impl Write + Send), rows: &[PacketRow]) -> Result<(), ParquetError> {
     let optional = |name: &str| Field::new(name, DataType::Int64, true);
     let flag = |name: &str| Field::new(name, DataType::Boolean, false);
     let schema = Arc::new(Schema::new(vec![
@@ -52,7 +52,8 @@ pub fn write<W: Write + Send>(sink: W, rows: &[PacketRow]) -> Result<W, ParquetE
         let first = (i * BATCH_ROWS) as i64;
         writer.write(&RecordBatch::try_new(schema.clone(), columns_of(first, rows))?)?;
     }
-    writer.into_inner()
+    writer.finish()?;
+    Ok(writer.sync()?)
 }
 
 fn columns_of(first: i64, rows: &[PacketRow]) -> Vec<ArrayRef> {
@@ -137,7 +138,7 @@ mod tests {
     fn a_slice_is_the_rows_of_its_ordinals() {
         let rows: Vec<PacketRow> = (0..20_000).map(row).collect();
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(&write(Vec::new(), &rows).unwrap()).unwrap();
+        write(&mut file, &rows).unwrap();
         assert_eq!(read(file.path(), 0, 20_000).unwrap(), rows);
         assert_eq!(read(file.path(), 8_190, 8_200).unwrap(), rows[8_190..8_200]);
         assert!(read(file.path(), 19_990, 20_001).is_err());

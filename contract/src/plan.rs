@@ -16,6 +16,29 @@ pub struct Plan {
     pub one_segment_because: Option<String>,
 }
 
+impl Plan {
+    /// Whether everything in a plan that was read back can be relied on.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn check(&self) -> Result<(), String> {
+        if !self.video.time_base.is_positive() || !self.video.frame_rate.is_positive() {
+            return Err("a time base or frame rate that is not positive".to_owned());
+        }
+        let mut next = 0;
+        for (index, segment) in self.segments.iter().enumerate() {
+            if segment.index as usize != index || segment.start != next || segment.end <= segment.start {
+                return Err(format!("segment {index} does not begin where the one before it ends"));
+            }
+            next = segment.end;
+        }
+        if next == 0 || next != self.video.packets {
+            return Err(format!("its segments hold {next} packets, the video {}", self.video.packets));
+        }
+        Ok(())
+    }
+}
+
 /// What the probe found in the container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Video {
@@ -37,7 +60,8 @@ pub struct Video {
     pub frame_rate: Ratio,
     /// Video packets in the file.
     pub packets: u64,
-    /// The smallest presentation timestamp, in ticks: time zero of every `pts_us`. Absent where packets carry none.
+    /// The smallest presentation timestamp of the packets, in ticks; absent where they carry none. Time zero of
+    /// `pts_us` where frames are numbered by packets; where they are counted, that is the first decoded frame's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_pts: Option<i64>,
     /// Last minus first presentation time plus one frame.
@@ -52,6 +76,10 @@ pub struct Ratio {
 }
 
 impl Ratio {
+    fn is_positive(self) -> bool {
+        self.num > 0 && self.den > 0
+    }
+
     pub fn as_f64(self) -> f64 {
         f64::from(self.num) / f64::from(self.den)
     }

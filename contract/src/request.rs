@@ -79,7 +79,7 @@ impl Request {
 
 /// The file's name for people and a digest of everything that makes this job another job.
 fn derive_id(source: &Source, model: &ModelRef, settings: &Settings, outputs: Outputs) -> JobId {
-    let content = serde_json::to_vec(&(source, &model.sha256, settings, outputs))
+    let content = serde_json::to_vec(&(source, model, settings, outputs))
         .expect("plain structs with string keys always become JSON");
     let digest = Sha256::of(&content);
     let stem = source.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
@@ -149,12 +149,12 @@ mod tests {
     }
 
     #[test]
-    fn a_models_name_does_not_change_the_id() {
+    fn a_models_name_changes_the_id_since_the_result_names_it() {
         let (_folder, source) = source_of(b"video");
         let mut other = request(&source, settings());
         other.model.name = "renamed".into();
         let again = Request::new(None, source, other.model, other.settings, other.outputs);
-        assert_eq!(other.job_id, again.job_id);
+        assert_ne!(other.job_id, again.job_id);
     }
 
     #[test]

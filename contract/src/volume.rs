@@ -15,7 +15,7 @@ use tempfile::NamedTempFile;
 
 /// What every temporary file's name begins with.
 const TEMPORARY_PREFIX: &str = ".tmp-";
-/// A temporary file this old belongs to no living process: no file takes a day to write.
+/// A temporary file that was not written to for this long belongs to no living process.
 const TEMPORARY_LIFETIME: Duration = Duration::from_hours(24);
 
 /// A folder of results on which publishing was seen to work.
@@ -73,6 +73,7 @@ impl Volume {
         fs::create_dir_all(root).map_err(|e| VolumeError::new("create", root, e))?;
         let root = root.canonicalize().map_err(|e| VolumeError::new("resolve", root, e))?;
         let volume = Self { root };
+        sweep_files(&volume.root)?;
         volume.probe()?;
         Ok(volume)
     }
@@ -97,20 +98,16 @@ impl Volume {
         Ok(Staged { file, target, folder })
     }
 
-    /// Removes the temporary files in `folder` that no living process can own.
+    /// Whether something is published under `path`, which is relative to the root.
+    pub fn has(&self, path: &Path) -> Result<bool, VolumeError> {
+        let path = self.root.join(path);
+        path.try_exists().map_err(|e| read_error(&path, e))
+    }
+
+    /// Removes the temporary files in `folder` and below that no living process can own.
     pub fn sweep(&self, folder: &Path) -> Result<(), VolumeError> {
-        let folder = self.root.join(folder);
-        let entries = match fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(VolumeError::new("list", &folder, e)),
-        };
-        for entry in entries {
-            let entry = entry.map_err(|e| VolumeError::new("list", &folder, e))?;
-            let temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX);
-            if temporary && is_older_than(&entry.path(), TEMPORARY_LIFETIME) {
-                remove_if_there(&entry.path())?;
-            }
+        for folder in sweep_files(&self.root.join(folder))? {
+            self.sweep(&folder)?;
         }
         Ok(())
     }
@@ -178,7 +175,7 @@ pub fn write_error(path: &Path, source: io::Error) -> VolumeError {
 
 /// The error of reading a published file, as this module's own.
 pub fn read_error(path: &Path, source: io::Error) -> VolumeError {
-    VolumeError::new("read", path, source)
+    VolumeError::Io { action: "read", path: path.to_owned(), source }
 }
 
 /// Removes a file that may be gone already.
@@ -210,6 +207,26 @@ fn create_folders(root: &Path, folder: &Path) -> Result<(), VolumeError> {
         _ => {}
     }
     sync_folder(folder.parent().unwrap_or(root))
+}
+
+/// Removes old temporary files in one folder, and gives the folders in it.
+fn sweep_files(folder: &Path) -> Result<Vec<PathBuf>, VolumeError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(VolumeError::new("list", folder, e)),
+    };
+    let mut folders = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|e| VolumeError::new("list", folder, e))?;
+        let temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX);
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            folders.push(entry.path());
+        } else if temporary && is_older_than(&entry.path(), TEMPORARY_LIFETIME) {
+            remove_if_there(&entry.path())?;
+        }
+    }
+    Ok(folders)
 }
 
 fn sync_folder(folder: &Path) -> Result<(), VolumeError> {
@@ -281,7 +298,8 @@ mod tests {
     fn sweeping_takes_old_temporary_files_only() {
         let (folder, volume) = volume();
         let old = SystemTime::now() - Duration::from_hours(25);
-        for (name, is_old) in [(".tmp-old", true), (".tmp-new", false), ("result", true)] {
+        fs::create_dir(folder.path().join("below")).unwrap();
+        for (name, is_old) in [(".tmp-old", true), (".tmp-new", false), ("result", true), ("below/.tmp-old", true)] {
             let file = File::create(folder.path().join(name)).unwrap();
             if is_old {
                 file.set_modified(old).unwrap();
@@ -290,7 +308,8 @@ mod tests {
         volume.sweep(Path::new("")).unwrap();
         let mut left = names_in(folder.path());
         left.sort();
-        assert_eq!(left, [".tmp-new", "result"]);
+        assert_eq!(left, [".tmp-new", "below", "result"]);
+        assert_eq!(names_in(&folder.path().join("below")), [""; 0]);
     }
 
     #[test]

@@ -85,17 +85,6 @@ impl Letterbox {
         // Comparisons with NaN are false, so a box that is not finite ends here too.
         (mapped.x2 > mapped.x1 && mapped.y2 > mapped.y1).then_some(mapped)
     }
-
-    /// Maps a box from pixels of the displayed picture into the model's input.
-    pub fn model_from_source(&self, corners: Corners) -> Corners {
-        let map = |value: f32, before: usize| (f64::from(value) * self.ratio + before as f64) as f32;
-        Corners {
-            x1: map(corners.x1, self.left),
-            y1: map(corners.y1, self.top),
-            x2: map(corners.x2, self.left),
-            y2: map(corners.y2, self.top),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -159,7 +148,14 @@ mod tests {
             for model in [Some(416), None] {
                 let letterbox = letterbox(preprocessing, model, [1919, 1079]);
                 let source = Corners { x1: 10.5, y1: 20.25, x2: 1900.0, y2: 1000.0 };
-                let back = letterbox.source_from_model(letterbox.model_from_source(source)).unwrap();
+                let map = |value: f32, before: usize| (f64::from(value) * letterbox.ratio + before as f64) as f32;
+                let in_model = Corners {
+                    x1: map(source.x1, letterbox.left),
+                    y1: map(source.y1, letterbox.top),
+                    x2: map(source.x2, letterbox.left),
+                    y2: map(source.y2, letterbox.top),
+                };
+                let back = letterbox.source_from_model(in_model).unwrap();
                 for (back, source) in
                     [(back.x1, source.x1), (back.y1, source.y1), (back.x2, source.x2), (back.y2, source.y2)]
                 {

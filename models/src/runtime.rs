@@ -80,7 +80,7 @@ fn places() -> Vec<PathBuf> {
     let mut places = installed.as_deref().map(installed_in).unwrap_or_default();
     if places.is_empty() {
         // Named in the error, so that it says where `./dev setup` would have put the library.
-        places.extend(installed.map(|folder| folder.join("<version>").join(LIBRARY)));
+        places.extend(installed.map(|folder| folder.join(format!("<version>/{LIBRARY}.<version>"))));
     }
     places.extend(beside);
     places.push(PathBuf::from(LIBRARY));

@@ -28,12 +28,6 @@ pub struct Thresholds {
     pub max_detections: usize,
 }
 
-impl Default for Thresholds {
-    fn default() -> Self {
-        Self { confidence: 0.1, iou: 0.45, classes: None, max_detections: 300 }
-    }
-}
-
 /// Where the time of one picture went, in seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct StageTimes {

@@ -40,7 +40,7 @@ impl Grey {
 }
 
 fn thresholds() -> Thresholds {
-    Thresholds { confidence: 0.25, ..Thresholds::default() }
+    Thresholds { confidence: 0.25, iou: 0.45, classes: None, max_detections: 300 }
 }
 
 #[track_caller]

@@ -30,6 +30,8 @@ pub enum MediaError {
     DimensionsInvalid { width: u32, height: u32 },
     #[error("FFmpeg failed to {action}: {reason}")]
     Failed { action: &'static str, reason: String },
+    #[error("no space left for the annotated video; free some, and run again")]
+    VolumeFull,
     #[error("cannot encode the annotated video ({action}): {reason}")]
     Encode { action: &'static str, reason: String },
 }
@@ -45,6 +47,7 @@ impl MediaError {
             Self::CodecUnsupported { .. } => ErrorCode::CodecUnsupported,
             Self::DimensionsInvalid { .. } => ErrorCode::DimensionsInvalid,
             Self::Failed { .. } => ErrorCode::Internal,
+            Self::VolumeFull => ErrorCode::VolumeFull,
             Self::Encode { .. } => ErrorCode::RenderFailed,
         }
     }

@@ -6,6 +6,7 @@ use crate::probe;
 use framefleet_contract::job_folder::JobFolder;
 use framefleet_contract::packet_table::PacketRow;
 use framefleet_contract::plan::{Numbering, Plan, Segment};
+use framefleet_native::ffmpeg::MediaError;
 use framefleet_native::ffmpeg::decode::{Decoder, Frame, Received};
 use framefleet_native::ffmpeg::demux::{Demuxer, Packet};
 use std::path::{Path, PathBuf};
@@ -31,8 +32,9 @@ pub struct DecodeCounts {
     pub end_frame: i64,
 }
 
-/// From this many pixels on, a second decoder thread is worth its memory: below it, one was measured to be as fast.
-const PIXELS_FOR_TWO_THREADS: u32 = 1280 * 720;
+/// A damaged stream decodes differently from run to run with several threads, and damage shows only while decoding. One
+/// thread decodes several times as many frames as two cores can infer.
+const DECODER_THREADS: usize = 1;
 
 /// Decodes segments of one job, best in their order: then nothing is read twice.
 #[derive(Debug)]
@@ -41,8 +43,27 @@ pub struct SegmentDecoder<'a> {
     plan: &'a Plan,
     folder: &'a JobFolder,
     stop: &'a Stop,
-    /// The open file and the ordinal of the packet that comes next.
-    reader: Option<(Demuxer, u64)>,
+    /// Of the segment decoded last, to go on where it ended.
+    reader: Option<Reader>,
+}
+
+/// An open file, in front of the packet `next`.
+#[derive(Debug)]
+struct Reader {
+    demuxer: Demuxer,
+    next: u64,
+    /// The packet `next` itself, where it had to be read to know that it is the one.
+    read_ahead: Option<Packet>,
+}
+
+impl Reader {
+    fn next_packet(&mut self) -> std::result::Result<Option<Packet>, MediaError> {
+        self.next += 1;
+        match self.read_ahead.take() {
+            Some(packet) => Ok(Some(packet)),
+            None => self.demuxer.next_packet(),
+        }
+    }
 }
 
 impl<'a> SegmentDecoder<'a> {
@@ -55,13 +76,14 @@ impl<'a> SegmentDecoder<'a> {
     /// Ends early, without an error, when `sink` answers that nobody wants more frames.
     pub fn decode(&mut self, segment: &Segment, sink: &mut dyn FnMut(DecodedFrame) -> bool) -> Result<DecodeCounts> {
         let table = self.folder.packets(segment.start, segment.end)?;
-        let mut demuxer = self.reader_at(segment, &table)?;
-        let mut decoder = Decoder::open(&demuxer, probe::display_of(&self.plan.video), self.threads(&table))?;
+        let mut reader = self.reader_at(segment, &table)?;
+        let display = probe::display_of(&self.plan.video);
+        let mut decoder = Decoder::open(&reader.demuxer, display, DECODER_THREADS)?;
         let mut numbers = FrameNumbers::new(self.plan, segment, &table);
         let mut counts = DecodeCounts::default();
         for (ordinal, row) in (segment.start..).zip(&table) {
             self.stop.check()?;
-            let mut packet = match demuxer.next_packet()? {
+            let mut packet = match reader.next_packet()? {
                 Some(packet) if is_planned(&packet, row) => packet,
                 _ => return Err(self.changed(ordinal)),
             };
@@ -76,67 +98,50 @@ impl<'a> SegmentDecoder<'a> {
         }
         decoder.send_end()?;
         drain(&mut decoder, segment.index, &mut numbers, &mut counts, sink)?;
-        self.reader = Some((demuxer, segment.end));
+        self.reader = Some(reader);
         counts.end_frame = numbers.end;
         Ok(counts)
     }
 
-    /// A damaged stream decodes differently from run to run with several threads.
-    fn threads(&self, table: &[PacketRow]) -> usize {
-        let large = self.plan.video.coded_width.saturating_mul(self.plan.video.coded_height) >= PIXELS_FOR_TWO_THREADS;
-        if large && !table.iter().any(|row| row.corrupt) { 2 } else { 1 }
-    }
-
-    /// A demuxer whose next packet is the segment's first.
-    fn reader_at(&mut self, segment: &Segment, table: &[PacketRow]) -> Result<Demuxer> {
-        if let Some((demuxer, _)) = self.reader.take_if(|(_, next)| *next == segment.start) {
-            return Ok(demuxer);
+    /// A reader whose next packet is the segment's first.
+    fn reader_at(&mut self, segment: &Segment, table: &[PacketRow]) -> Result<Reader> {
+        if let Some(reader) = self.reader.take().filter(|reader| reader.next == segment.start) {
+            return Ok(reader);
         }
-        let mut demuxer = Demuxer::open(&self.path)?;
-        if segment.start == 0 {
-            return Ok(demuxer);
+        if segment.start > 0
+            && let Some(first) = table.first()
+            && let Some(reader) = self.seek(segment.start, first)?
+        {
+            return Ok(reader);
         }
-        if self.seek(&mut demuxer, &table[0])? {
-            return Ok(demuxer);
-        }
-        let mut demuxer = Demuxer::open(&self.path)?;
-        for ordinal in 0..segment.start {
+        let mut reader = Reader { demuxer: Demuxer::open(&self.path)?, next: 0, read_ahead: None };
+        while reader.next < segment.start {
             self.stop.check()?;
-            if demuxer.next_packet()?.is_none() {
-                return Err(self.changed(ordinal));
+            if reader.next_packet()?.is_none() {
+                return Err(self.changed(reader.next));
             }
         }
-        Ok(demuxer)
+        Ok(reader)
     }
 
-    /// Tries to bring the demuxer in front of the packet `first`. A seek is only a hint: what counts is what is read.
-    fn seek(&self, demuxer: &mut Demuxer, first: &PacketRow) -> Result<bool> {
-        let Some(aim) = first.dts.or(first.pts) else { return Ok(false) };
+    /// Tries to come in front of the packet `first` without reading all before it. A seek is only a hint: what counts is
+    /// what is read after it. `None` where it was of no use.
+    fn seek(&self, ordinal: u64, first: &PacketRow) -> Result<Option<Reader>> {
+        let Some(aim) = first.dts.or(first.pts) else { return Ok(None) };
+        let mut demuxer = Demuxer::open(&self.path)?;
         if demuxer.seek_before(aim).is_err() {
-            return Ok(false);
+            return Ok(None);
         }
-        let mut behind = 0;
-        while let Some(packet) = demuxer.next_packet()? {
+        while let Ok(Some(packet)) = demuxer.next_packet() {
             self.stop.check()?;
             if is_planned(&packet, first) && packet.dts() == first.dts && packet.pts() == first.pts {
-                return self.step_back(demuxer, aim, behind);
+                return Ok(Some(Reader { demuxer, next: ordinal, read_ahead: Some(packet) }));
             }
             if packet.dts().is_some_and(|dts| dts > aim) {
-                return Ok(false);
+                return Ok(None);
             }
-            behind += 1;
         }
-        Ok(false)
-    }
-
-    /// Seeks again and reads the packets that were found to lie in front of the first.
-    fn step_back(&self, demuxer: &mut Demuxer, aim: i64, packets: usize) -> Result<bool> {
-        demuxer.seek_before(aim)?;
-        for _ in 0..packets {
-            self.stop.check()?;
-            demuxer.next_packet()?;
-        }
-        Ok(true)
+        Ok(None)
     }
 
     fn changed(&self, ordinal: u64) -> JobError {

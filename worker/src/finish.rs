@@ -10,15 +10,18 @@ use framefleet_contract::request::Request;
 use framefleet_contract::summary::ClassCounts;
 use std::collections::{BTreeMap, HashMap};
 
-/// Tracks and publishes `tracks.parquet`.
-pub fn track(
-    request: &Request,
-    plan: &Plan,
-    folder: &JobFolder,
-    class_names: &[String],
-    infos: &[SegmentInfo],
-    stop: &Stop,
-) -> Result<()> {
+/// Whose detections are tracked.
+#[derive(Debug, Clone, Copy)]
+pub struct Tracking<'a> {
+    pub request: &'a Request,
+    pub plan: &'a Plan,
+    pub folder: &'a JobFolder,
+    pub class_names: &'a [String],
+}
+
+/// Tracks the detections of all segments and publishes `tracks.parquet`; nothing if it is told to stop.
+pub fn track(work: &Tracking<'_>, infos: &[SegmentInfo], stop: &Stop) -> Result<()> {
+    let Tracking { request, plan, folder, class_names } = *work;
     let every = request.settings.every;
     let frame_rate = plan.video.frame_rate.as_f64() / f64::from(every);
     let mut tracker = FrameTracker {
@@ -30,8 +33,8 @@ pub fn track(
     folder.put_tracks(class_names, metadata(request, plan), |push| -> Result<()> {
         let mut frame: Vec<Row> = Vec::new();
         for info in infos {
-            stop.check()?;
             for batch in folder.segment_rows(info.index)? {
+                stop.check()?;
                 for row in batch? {
                     if frame.first().is_some_and(|first| first.frame != row.frame) {
                         tracker.frame(&mut frame, push)?;
@@ -142,4 +145,115 @@ pub fn count(folder: &JobFolder, class_names: &[String]) -> Result<TrackCounts> 
         counts.classes.entry(name(*class_id).unwrap_or_default()).or_default().tracks += 1;
     }
     Ok(counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use framefleet_contract::detection::Detection;
+    use framefleet_contract::identity::Sha256;
+    use framefleet_contract::plan::{Numbering, Ratio, Segment, Video};
+    use framefleet_contract::request::{ModelRef, Outputs, Settings, Source, VERSION};
+    use framefleet_contract::tracker_settings::ByteTrackSettings;
+    use framefleet_contract::volume::Volume;
+
+    /// A job of one segment whose detections are one box that never moves, seen in the given frames.
+    struct OneBox {
+        _root: tempfile::TempDir,
+        request: Request,
+        plan: Plan,
+        folder: JobFolder,
+        classes: Vec<String>,
+        info: SegmentInfo,
+    }
+
+    impl OneBox {
+        fn seen_in(frames: impl IntoIterator<Item = i64>, every: u32, end_frame: i64) -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let model = ModelRef { name: "m".into(), sha256: Sha256::of(b"m") };
+            let source = Source { path: "v.mp4".into(), size: 1, modified_us: 0, ends_sha256: Sha256::of(b"v") };
+            let tracker = ByteTrackSettings::default();
+            let settings = Settings { confidence: 0.1, iou: 0.6, every, classes: None, tracker };
+            let request = Request::new(None, source, model.clone(), settings, Outputs::default());
+            let thirty = Ratio { num: 30, den: 1 };
+            let video = Video {
+                container: "mp4".into(),
+                codec: "h264".into(),
+                pixel_format: "yuv420p".into(),
+                coded_width: 100,
+                coded_height: 100,
+                width: 100,
+                height: 100,
+                rotation_degrees: 0,
+                time_base: Ratio { num: 1, den: 30 },
+                frame_rate: thirty,
+                packets: end_frame as u64,
+                first_pts: Some(0),
+                duration_us: 0,
+            };
+            let segments = vec![Segment { index: 0, start: 0, end: end_frame as u64 }];
+            let plan = Plan {
+                version: VERSION,
+                model,
+                video,
+                numbering: Numbering::Packets,
+                segments,
+                one_segment_because: None,
+            };
+            let folder = JobFolder::new(&Volume::open(root.path()).unwrap(), &request.job_id);
+            let detection = Detection { class_id: 0, score: 0.9, x1: 10.0, y1: 10.0, x2: 50.0, y2: 50.0 };
+            let rows = frames.into_iter().map(|frame| Row { frame, pts_us: frame, track_id: None, detection });
+            let info = SegmentInfo { index: 0, decoded: 1, damaged: 0, inferred: 1, end_frame };
+            let classes = vec!["box".to_owned()];
+            folder.put_segment(&classes, &info, rows).unwrap();
+            Self { _root: root, request, plan, folder, classes, info }
+        }
+
+        fn track(&self, stop: &Stop) -> Result<()> {
+            let Self { request, plan, folder, classes, info, .. } = self;
+            track(&Tracking { request, plan, folder, class_names: classes }, &[*info], stop)
+        }
+
+        fn track_ids(&self) -> Vec<Option<i64>> {
+            self.track(&Stop::default()).unwrap();
+            self.folder.track_rows().unwrap().flat_map(|rows| rows.unwrap()).map(|row| row.track_id).collect()
+        }
+    }
+
+    #[test]
+    fn a_stop_while_tracking_publishes_nothing() {
+        let job = OneBox::seen_in(0..10, 1, 10);
+        let stop = Stop::default();
+        stop.fail();
+        assert!(matches!(job.track(&stop), Err(crate::error::JobError::Interrupted)));
+        assert!(!job.folder.has("tracks.parquet").unwrap());
+    }
+
+    #[test]
+    fn frames_in_which_nothing_was_seen_end_a_track() {
+        let short_gap = OneBox::seen_in((0..5).chain(20..25), 1, 25).track_ids();
+        assert_eq!(short_gap, [Some(1); 10]);
+        let long_gap = OneBox::seen_in((0..5).chain(80..85), 1, 85).track_ids();
+        assert_eq!(long_gap[..5], [Some(1); 5]);
+        assert_eq!(long_gap[5..], [None, Some(2), Some(2), Some(2), Some(2)]);
+    }
+
+    #[test]
+    fn with_every_the_tracker_counts_inferred_frames_only() {
+        // A track is kept for one second: 30 frames of this video, 6 inferred ones.
+        let gap_of_25_frames = OneBox::seen_in([0, 5, 10, 40, 45], 5, 50).track_ids();
+        assert_eq!(gap_of_25_frames, [Some(1); 5]);
+        let gap_of_60_frames = OneBox::seen_in([0, 5, 10, 75, 80], 5, 85).track_ids();
+        assert_eq!(gap_of_60_frames[..3], [Some(1); 3]);
+        assert_eq!(gap_of_60_frames[3..], [None, Some(2)]);
+    }
+
+    #[test]
+    fn counts_are_those_of_the_published_rows() {
+        let job = OneBox::seen_in(0..10, 1, 10);
+        job.track(&Stop::default()).unwrap();
+        let counts = count(&job.folder, &job.classes).unwrap();
+        assert_eq!((counts.detections, counts.tracked, counts.tracks), (10, 10, 1));
+        assert_eq!(counts.classes["box"], ClassCounts { detections: 10, tracks: 1 });
+    }
 }

@@ -8,7 +8,6 @@ use crossbeam_channel::{Receiver, Sender};
 use framefleet_contract::detection_file::Row;
 use framefleet_contract::summary::StageTime;
 use framefleet_models::{Detector, Thresholds};
-use std::time::Instant;
 
 /// The detections of one frame, best first.
 #[derive(Debug)]
@@ -26,10 +25,8 @@ pub fn infer(
     results: &Sender<ToWriter>,
 ) -> Result<StageTime> {
     let mut clock = StageClock::start();
-    let inferred = metrics::counter!("framefleet_frames_inferred_total");
-    let seconds = metrics::histogram!("framefleet_inference_seconds");
+    let inferred = ::metrics::counter!("framefleet_frames_inferred_total");
     while let Ok(frame) = clock.starved(|| frames.recv()) {
-        let start = Instant::now();
         let detections = detector.detect(&frame.frame.picture(), thresholds)?;
         let row = |detection| Row { frame: frame.number, pts_us: frame.pts_us, track_id: None, detection };
         let rows = detections.iter().copied().map(row).collect();
@@ -37,7 +34,6 @@ pub fn infer(
         // The picture's memory goes back to the decoder before this thread may have to wait.
         drop(frame);
         inferred.increment(1);
-        seconds.record(start.elapsed());
         if clock.blocked(|| results.send(ToWriter::Frame(result))).is_err() {
             break;
         }

@@ -44,3 +44,18 @@ impl Stop {
         if self.is_asked() { Err(JobError::Interrupted) } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_that_fails_stops_its_neighbours_and_not_the_program() {
+        let stop = Stop::default();
+        let (stages, other_stages) = (stop.for_stages(), stop.for_stages());
+        let neighbour = stages.clone();
+        stages.fail();
+        assert!(neighbour.is_asked());
+        assert!(!stop.is_asked() && !other_stages.is_asked());
+    }
+}

@@ -1,7 +1,7 @@
 //! One job from its request to its outcome, each step skipped that an earlier process has done.
 
 use crate::error::{JobError, Result};
-use crate::finish;
+use crate::finish::{self, Tracking};
 use crate::interrupt::Stop;
 use crate::pipeline::{self, Detection};
 use crate::probe::probe;
@@ -51,6 +51,7 @@ const MAX_DETECTIONS: usize = 300;
 pub fn run(request: &Request, workplace: &mut Workplace<'_>) -> Result<Finished> {
     let folder = JobFolder::new(workplace.volume, &request.job_id);
     let accepted = folder.accept(request)?;
+    workplace.volume.sweep(&model_folder(workplace.model))?;
     if let Some(outcome) = folder.outcome()? {
         return Ok(Finished { folder, outcome, was_finished: true });
     }
@@ -82,7 +83,7 @@ fn work(request: &Request, folder: &JobFolder, workplace: &mut Workplace<'_>) ->
     let class_names = &workplace.model.manifest.classes;
     let thresholds = thresholds(request, class_names)?;
     let plan = plan(request, folder, workplace)?;
-    let missing = folder.missing_segments(&plan);
+    let missing = folder.missing_segments(&plan)?;
     let name = file_name(&request.source.path);
     let every = request.settings.every;
 
@@ -106,14 +107,14 @@ fn work(request: &Request, folder: &JobFolder, workplace: &mut Workplace<'_>) ->
     refuse_mostly_damaged(request, &plan, &infos)?;
 
     let tracking = Instant::now();
-    if !folder.has(TRACKS) {
-        finish::track(request, &plan, folder, class_names, &infos, workplace.stop)?;
+    if !folder.has(TRACKS)? {
+        finish::track(&Tracking { request, plan: &plan, folder, class_names }, &infos, workplace.stop)?;
     }
     let counts = finish::count(folder, class_names)?;
     stages.insert("track".to_owned(), summarise::alone(tracking));
     let seconds = clock.elapsed().as_secs_f64();
 
-    if request.outputs.annotated && !folder.has(ANNOTATED) {
+    if request.outputs.annotated && !folder.has(ANNOTATED)? {
         let drawing = Instant::now();
         let progress = Progress::new(workplace.progress, "drawing", &name, plan.video.packets);
         let rendering = Rendering { video: &request.source.path, plan: &plan, folder, class_names, every };
@@ -150,11 +151,18 @@ fn plan(request: &Request, folder: &JobFolder, workplace: &Workplace<'_>) -> Res
 /// `<results>/models/<sha256>/`: replacing or deleting the file that was dropped in changes nothing for planned jobs.
 fn put_model(workplace: &Workplace<'_>) -> Result<()> {
     let model = workplace.model;
-    let folder = PathBuf::from("models").join(model.sha256.as_str());
-    workplace.volume.put(&folder.join("model.onnx"), model.bytes())?;
+    let folder = model_folder(model);
+    let bytes = folder.join("model.onnx");
+    if !workplace.volume.has(&bytes)? {
+        workplace.volume.put(&bytes, model.bytes())?;
+    }
     let manifest = serde_json::to_vec_pretty(&model.manifest).expect("a manifest is plain names and numbers");
     workplace.volume.put(&folder.join("manifest.json"), &manifest)?;
     Ok(())
+}
+
+fn model_folder(model: &Model) -> PathBuf {
+    Path::new("models").join(model.sha256.as_str())
 }
 
 fn thresholds(request: &Request, class_names: &[String]) -> Result<Thresholds> {

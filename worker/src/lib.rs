@@ -24,5 +24,6 @@ pub mod summarise;
 pub mod job;
 
 pub mod progress;
+mod metrics;
 mod report;
 mod stage_clock;

@@ -1,6 +1,7 @@
 //! Parses the command line, runs the command, and turns what went wrong into one line and an exit status.
 
 use framefleet_worker::cli;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
@@ -13,6 +14,7 @@ fn main() -> ExitCode {
                 .from_env_lossy(),
         )
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     ExitCode::from(cli::main(std::env::args_os()))
 }

@@ -53,15 +53,22 @@ pub fn detect(
         let decoder = {
             let results = result_sender.clone();
             let name = "decode".to_owned();
-            Builder::new().name(name).spawn_scoped(scope, move || decode(work, stages, &frame_sender, &results))
+            Builder::new().name(name).spawn_scoped(scope, move || {
+                let _watch = FailOnPanic(stages);
+                decode(work, stages, &frame_sender, &results)
+            })
         };
         let mut inferring = Vec::new();
         for (i, detector) in detectors.iter_mut().enumerate() {
             let (frames, results) = (frames.clone(), result_sender.clone());
             let thread = Builder::new().name(format!("infer-{i}"));
             inferring.push(thread.spawn_scoped(scope, move || {
+                let _watch = FailOnPanic(stages);
                 infer(detector, work.thresholds, &frames, &results).inspect_err(|_| stages.fail())
             }));
+        }
+        if decoder.is_err() || inferring.iter().any(std::io::Result::is_err) {
+            stages.fail();
         }
         drop((frames, result_sender));
         let written = write(work.folder, work.class_names, &results, progress);
@@ -79,6 +86,17 @@ pub fn detect(
     })
 }
 
+/// Ends the other stages when the thread that holds it panics.
+struct FailOnPanic<'a>(&'a Stop);
+
+impl Drop for FailOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail();
+        }
+    }
+}
+
 /// The decoder's thread: segments in their order, and only the frames that are to be inferred.
 fn decode(
     work: &Detection<'_>,
@@ -88,15 +106,13 @@ fn decode(
 ) -> Result<StageTime> {
     let mut clock = StageClock::start();
     let mut decoder = SegmentDecoder::new(work.video, work.plan, work.folder, stop);
-    let decoded_total = metrics::counter!("framefleet_frames_decoded_total");
-    let damaged_total = metrics::counter!("framefleet_frames_damaged_total");
-    let mut attempts = Vec::with_capacity(work.segments.len());
+    let decoded_total = ::metrics::counter!("framefleet_frames_decoded_total");
+    let damaged_total = ::metrics::counter!("framefleet_frames_damaged_total");
     for segment in work.segments {
         let attempt = work.folder.begin_attempt(segment.index)?;
         if attempt.lost_before > 0 {
             tracing::warn!("segment {} was lost {} time(s) with its process", segment.index, attempt.lost_before);
         }
-        attempts.push(attempt);
         let mut inferred = 0;
         let mut wanted = true;
         let counts = decoder.decode(segment, &mut |frame| {
@@ -119,7 +135,7 @@ fn decode(
             inferred,
             end_frame: counts.end_frame,
         };
-        if results.send(ToWriter::End(info)).is_err() {
+        if results.send(ToWriter::End(info, attempt)).is_err() {
             break;
         }
     }

@@ -19,6 +19,8 @@ pub struct Probe {
     pub packets: Vec<PacketRow>,
     /// By ordinal: whether decoding can begin there as if nothing came before, as far as the packet itself tells.
     pub is_idr: Vec<bool>,
+    /// Whether the decoder is given new parameters on the way, which a later segment's decoder would not get.
+    pub changes_parameters: bool,
 }
 
 /// Frames per second where neither the container nor the timestamps tell.
@@ -33,9 +35,11 @@ pub fn probe(path: &Path, stop: &Stop) -> Result<Probe> {
     refuse_truncated(path, &info)?;
     let mut packets = Vec::new();
     let mut is_idr = Vec::new();
+    let mut changes_parameters = false;
     while let Some(packet) = demuxer.next_packet()? {
         stop.check()?;
         is_idr.push(packet.is_key() && info.idr_finder.is_some_and(|finder| finder.is_idr(packet.data())));
+        changes_parameters |= packet.changes_parameters();
         packets.push(row_of(&packet));
     }
     if packets.is_empty() {
@@ -44,7 +48,7 @@ pub fn probe(path: &Path, stop: &Stop) -> Result<Probe> {
     }
     let numbering = number_frames(&info, &mut packets);
     let video = describe(&info, &packets);
-    Ok(Probe { video, numbering, packets, is_idr })
+    Ok(Probe { video, numbering, packets, is_idr, changes_parameters })
 }
 
 /// How the plan's video is displayed.

@@ -145,7 +145,7 @@ impl<'a> Annotator<'a> {
         for (track_id, trail) in by_id {
             let points = trail.iter().zip(trail.iter().skip(1));
             for ((_, from), (at_us, to)) in points {
-                let age = now_us.saturating_sub(*at_us) as f64 / TRAIL_US as f64;
+                let age = (now_us.saturating_sub(*at_us) as f64 / TRAIL_US as f64).clamp(0.0, 1.0);
                 self.pen.trail(&mut self.upright, *track_id, [*from, *to], 1.0 - age)?;
             }
         }

@@ -26,6 +26,8 @@ fn reason_against_cutting(probe: &Probe) -> Option<String> {
         "frames can only be numbered by decoding them in order: cuts are known to be exact for H.264 and HEVC in MP4 and MKV"
     } else if probe.packets.iter().any(|packet| packet.corrupt) {
         "the container marks packets as damaged"
+    } else if probe.changes_parameters {
+        "the decoder's parameters change on the way"
     } else {
         return None;
     };
@@ -110,6 +112,7 @@ mod tests {
             numbering: Numbering::Packets,
             packets: pts.iter().map(packet).collect(),
             is_idr: (0..pts.len()).map(|i| idr.contains(&i)).collect(),
+            changes_parameters: false,
         }
     }
 
@@ -138,6 +141,14 @@ mod tests {
         let plan = plan(&damaged, &model, 1.0);
         assert_eq!(plan.segments, [Segment { index: 0, start: 0, end: 4 }]);
         assert!(plan.one_segment_because.unwrap().contains("damaged"));
+    }
+
+    #[test]
+    fn parameters_that_change_on_the_way_make_one_segment() {
+        let mut joined = probe(&[0, 1, 2, 3], &[0, 2]);
+        assert_eq!(starts(&joined, 1.0), [0, 2]);
+        joined.changes_parameters = true;
+        assert_eq!(starts(&joined, 1.0), [0]);
     }
 
     proptest! {

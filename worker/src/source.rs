@@ -2,6 +2,7 @@
 
 use crate::error::{JobError, Result};
 use framefleet_contract::request::Source;
+use framefleet_native::ffmpeg::MediaError;
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::FileTypeExt;
@@ -10,6 +11,7 @@ use std::path::Path;
 /// Identifies the video at `path`, which must be a regular file: a FIFO or a device would never end.
 pub fn identify(path: &Path) -> Result<Source> {
     let metadata = fs::metadata(path).map_err(|e| unreadable(path, e))?;
+    refuse_unprintable(path)?;
     if let Some(what) = what_else(&metadata) {
         return Err(JobError::SourceNotAFile { path: path.to_owned(), what });
     }
@@ -18,7 +20,13 @@ pub fn identify(path: &Path) -> Result<Source> {
 
 /// Fails if the file's size or time of change is no longer what it was when the job was accepted.
 pub fn check_unchanged(source: &Source) -> Result<()> {
-    let now = identify(&source.path)?;
+    // It was there when the job was accepted: what keeps it from being read now may pass.
+    let now = identify(&source.path).map_err(|e| match e {
+        JobError::SourceNotFound { .. } | JobError::SourceUnreadable { .. } => {
+            MediaError::Unreadable { path: source.path.clone(), reason: e.to_string() }.into()
+        }
+        other => other,
+    })?;
     let difference = if now.size != source.size {
         format!("{} bytes, was {}", now.size, source.size)
     } else if now != *source {
@@ -27,6 +35,16 @@ pub fn check_unchanged(source: &Source) -> Result<()> {
         return Ok(());
     };
     Err(JobError::SourceChanged { path: source.path.clone(), difference })
+}
+
+/// Requests, plans and FFmpeg hold paths as text.
+fn refuse_unprintable(path: &Path) -> Result<()> {
+    let resolved = path.canonicalize().map_err(|e| unreadable(path, e))?;
+    if resolved.to_str().is_some() {
+        return Ok(());
+    }
+    let reason = std::io::Error::other("its path is not UTF-8; rename it");
+    Err(JobError::SourceUnreadable { path: path.to_owned(), reason })
 }
 
 fn unreadable(path: &Path, error: std::io::Error) -> JobError {
@@ -61,6 +79,27 @@ mod tests {
         assert!(message.contains("a device"), "{message}");
         let missing = identify(&folder.path().join("x.mp4")).unwrap_err();
         assert!(matches!(missing, JobError::SourceNotFound { .. }));
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_is_refused() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(std::ffi::OsStr::from_bytes(b"b\xff.mp4"));
+        fs::write(&path, b"x").unwrap();
+        let message = identify(&path).unwrap_err().to_string();
+        assert!(message.contains("not UTF-8"), "{message}");
+    }
+
+    #[test]
+    fn a_file_that_went_away_may_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("v.mp4");
+        fs::write(&path, b"one").unwrap();
+        let source = identify(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        let error = check_unchanged(&source).unwrap_err();
+        assert_eq!(error.disposition(), framefleet_contract::Disposition::Retry);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Conversion between pixel formats and sizes by swscale, for the pictures that are not on the hot path.
 
 use super::MediaError;
-use super::decode::Frame;
+use super::decode::{FULL_RANGE, Frame, colours_of};
 use crate::picture::Rotation;
 use ffmpeg::ffi::{self, AVPixelFormat};
 use ffmpeg::frame;
@@ -15,30 +15,34 @@ pub(super) type Shape = (AVPixelFormat, u32, u32);
 pub(super) struct Scaler {
     context: *mut ffi::SwsContext,
     source: Shape,
+    /// The source's colour matrix and range, as FFmpeg's integers.
+    colours: (i32, i32),
     target: Shape,
 }
 
 impl Scaler {
     /// From pictures like `source` to `target`, honouring the source's colour matrix and range.
     pub(super) fn new(source: &frame::Video, target: Shape) -> Result<Self, MediaError> {
-        // SAFETY: the frame is allocated; only plain fields are read.
-        let raw = unsafe { &*source.as_ptr() };
-        let full_range = raw.color_range == ffi::AVColorRange::AVCOL_RANGE_JPEG;
-        Self::with_colours(shape_of(source), target, raw.colorspace as i32, full_range)
+        let colours = colours_of(source);
+        let scaler = Self::open(shape_of(source), colours, target)?;
+        // Formats without a YUV side ignore the matrix and answer with an error, which changes nothing.
+        let _ = scaler.set_colours(colours, ffi::SWS_CS_DEFAULT);
+        Ok(scaler)
     }
 
     /// From BGR to limited-range BT.709.
     pub(super) fn to_bt709(source: Shape, target: Shape) -> Result<Self, MediaError> {
-        let scaler = Self::with_colours(source, target, ffi::SWS_CS_DEFAULT, false)?;
-        scaler.set_colours(ffi::SWS_CS_DEFAULT, false, ffi::SWS_CS_ITU709)?;
+        let colours = (ffi::SWS_CS_DEFAULT, 0);
+        let scaler = Self::open(source, colours, target)?;
+        scaler.set_colours(colours, ffi::SWS_CS_ITU709)?;
         Ok(scaler)
     }
 
     pub(super) fn fits(&self, source: &frame::Video, target: Shape) -> bool {
-        self.source == shape_of(source) && self.target == target
+        self.source == shape_of(source) && self.colours == colours_of(source) && self.target == target
     }
 
-    fn with_colours(source: Shape, target: Shape, matrix: i32, full_range: bool) -> Result<Self, MediaError> {
+    fn open(source: Shape, colours: (i32, i32), target: Shape) -> Result<Self, MediaError> {
         let flags = ffi::SWS_BICUBIC | ffi::SWS_ACCURATE_RND;
         // SAFETY: formats come from FFmpeg itself, sizes are positive; null filters and parameters are allowed.
         let context = unsafe {
@@ -58,20 +62,17 @@ impl Scaler {
         if context.is_null() {
             return Err(failed("set up a pixel format conversion"));
         }
-        let scaler = Self { context, source, target };
-        // Formats without a YUV side ignore the matrix and answer with an error, which changes nothing.
-        let _ = scaler.set_colours(matrix, full_range, ffi::SWS_CS_DEFAULT);
-        Ok(scaler)
+        Ok(Self { context, source, colours, target })
     }
 
-    fn set_colours(&self, source_matrix: i32, full_range: bool, target_matrix: i32) -> Result<(), MediaError> {
+    fn set_colours(&self, (source_matrix, source_range): (i32, i32), target_matrix: i32) -> Result<(), MediaError> {
         const UNITY: i32 = 1 << 16;
         // SAFETY: the context is live; coefficient tables are static.
         let result = unsafe {
             ffi::sws_setColorspaceDetails(
                 self.context,
                 ffi::sws_getCoefficients(source_matrix),
-                i32::from(full_range),
+                i32::from(source_range == FULL_RANGE),
                 ffi::sws_getCoefficients(target_matrix),
                 0,
                 0,

@@ -172,16 +172,13 @@ impl Frame {
         // `row_bytes` bytes, `linesize` bytes apart, in a buffer that lives as long as the frame. `is_planar_yuv` has
         // made sure that the planes exist and that `linesize` is positive.
         unsafe {
-            let frame = &*self.video.as_ptr();
-            let stride = frame.linesize[index] as usize;
+            let frame = self.video.as_ptr();
+            let stride = (*frame).linesize[index] as usize;
             let bytes = stride * (rows - 1) + row_bytes;
-            Plane { data: std::slice::from_raw_parts(frame.data[index], bytes), stride }
+            Plane { data: std::slice::from_raw_parts((*frame).data[index], bytes), stride }
         }
     }
 }
-
-// SAFETY: `AVFrame` is reference-counted with atomics, and every method that takes `&self` only reads.
-unsafe impl Sync for Frame {}
 
 struct PlanarLayout {
     depth: u32,
@@ -192,10 +189,10 @@ struct PlanarLayout {
 }
 
 fn is_planar_yuv(video: &frame::Video) -> bool {
-    // SAFETY: the frame is allocated; only plain fields are read.
-    let frame = unsafe { &*video.as_ptr() };
-    let planes_exist = frame.data[..3].iter().all(|plane| !plane.is_null());
-    planes_exist && frame.linesize[..3].iter().all(|linesize| *linesize > 0) && planar_layout(video).is_some()
+    // SAFETY: the frame is allocated; two plain fields are copied.
+    let (data, strides) = unsafe { ((*video.as_ptr()).data, (*video.as_ptr()).linesize) };
+    let planes_exist = data[..3].iter().all(|plane| !plane.is_null()) && strides[..3].iter().all(|stride| *stride > 0);
+    planes_exist && planar_layout(video).is_some()
 }
 
 /// `None` for everything but planar YUV with integer samples of 8 to 16 bits, little endian, in three planes of their own.
@@ -234,20 +231,32 @@ fn planar_layout(video: &frame::Video) -> Option<PlanarLayout> {
     })
 }
 
+/// A frame's colour matrix and range as the integers that they are. A file can hold any value there, also such that
+/// FFmpeg's enums have no name for and that must not become a Rust enum.
+pub(super) fn colours_of(video: &frame::Video) -> (i32, i32) {
+    // SAFETY: the frame is allocated; the fields are C enums, which have the size of an `int`.
+    unsafe {
+        let frame = video.as_ptr();
+        ((&raw const (*frame).colorspace).cast::<i32>().read(), (&raw const (*frame).color_range).cast::<i32>().read())
+    }
+}
+
 fn matrix_of(video: &frame::Video) -> Matrix {
-    match video.color_space() {
-        ffmpeg::color::Space::BT709 => Matrix::Bt709,
-        ffmpeg::color::Space::BT2020NCL | ffmpeg::color::Space::BT2020CL => Matrix::Bt2020,
+    const BT709: i32 = ffi::AVColorSpace::AVCOL_SPC_BT709 as i32;
+    const BT2020_NCL: i32 = ffi::AVColorSpace::AVCOL_SPC_BT2020_NCL as i32;
+    const BT2020_CL: i32 = ffi::AVColorSpace::AVCOL_SPC_BT2020_CL as i32;
+    match colours_of(video).0 {
+        BT709 => Matrix::Bt709,
+        BT2020_NCL | BT2020_CL => Matrix::Bt2020,
         _ => Matrix::Bt601,
     }
 }
 
 fn range_of(video: &frame::Video) -> Range {
-    match video.color_range() {
-        ffmpeg::color::Range::JPEG => Range::Full,
-        _ => Range::Limited,
-    }
+    if colours_of(video).1 == FULL_RANGE { Range::Full } else { Range::Limited }
 }
+
+pub(super) const FULL_RANGE: i32 = ffi::AVColorRange::AVCOL_RANGE_JPEG as i32;
 
 /// Damage in the data, as opposed to a failure of the machine.
 fn is_damage(error: ffmpeg::Error) -> bool {

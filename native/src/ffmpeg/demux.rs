@@ -85,6 +85,13 @@ impl Packet {
         self.0.is_key()
     }
 
+    /// Whether the decoder is given new parameters with this packet, which hold for all that follow it.
+    pub fn changes_parameters(&self) -> bool {
+        self.0.side_data().any(|data| {
+            matches!(data.kind(), packet::side_data::Type::NewExtraData | packet::side_data::Type::ParamChange)
+        })
+    }
+
     pub fn is_corrupt(&self) -> bool {
         self.0.is_corrupt()
     }
@@ -122,7 +129,7 @@ impl Demuxer {
         let raw = unsafe { &*parameters.as_ptr() };
         let (width, height) = (raw.width.max(0) as u32, raw.height.max(0) as u32);
         if width == 0 || height == 0 {
-            return Err(no_video(&self.path, "its picture size cannot be found".to_owned()));
+            return Err(MediaError::DimensionsInvalid { width, height });
         }
         let codec = parameters.id().name().to_owned();
         let extradata = match usize::try_from(raw.extradata_size) {
@@ -159,6 +166,10 @@ impl Demuxer {
                 Err(ffmpeg::Error::Eof) => return self.end_of_file(),
                 // One bad packet: the demuxer goes on behind it.
                 Err(ffmpeg::Error::InvalidData) if !self.at_end() => {}
+                Err(ffmpeg::Error::InvalidData) => {
+                    let reason = "its last packet cannot be read".to_owned();
+                    return Err(MediaError::Corrupt { path: self.path.clone(), reason });
+                }
                 Err(e) => return Err(self.unreadable(e)),
             }
         }
@@ -209,7 +220,7 @@ impl Demuxer {
             let entries = ffi::avformat_index_get_entries_count(stream);
             let ends = (0..entries).filter_map(|i| {
                 let entry = ffi::avformat_index_get_entry(stream, i).as_ref()?;
-                u64::try_from(entry.pos + i64::from(entry.size())).ok()
+                u64::try_from(entry.pos.saturating_add(i64::from(entry.size()))).ok()
             });
             ends.max()
         }
@@ -285,11 +296,13 @@ fn ratio(value: ffi::AVRational) -> Option<Ratio> {
 }
 
 fn pixel_format_name(format: i32) -> String {
-    // SAFETY: any integer may be asked for; an unknown one gives null, a known one a static string.
-    let name = unsafe {
-        let descriptor = ffi::av_pix_fmt_desc_get(std::mem::transmute::<i32, ffi::AVPixelFormat>(format.max(-1)));
+    let known = (0..ffi::AVPixelFormat::AV_PIX_FMT_NB as i32).contains(&format);
+    // SAFETY: the integer is one of the enum's, and the name it gives is a static string.
+    let name = known.then(|| unsafe {
+        let descriptor = ffi::av_pix_fmt_desc_get(std::mem::transmute::<i32, ffi::AVPixelFormat>(format));
         descriptor.as_ref().map(|d| std::ffi::CStr::from_ptr(d.name))
-    };
+    });
+    let name = name.flatten();
     name.map_or_else(|| "unknown".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
@@ -300,7 +313,11 @@ fn rotation_of(stream: &ffmpeg::Stream<'_>) -> Rotation {
         let cells = matrix.data().chunks_exact(4);
         cells.map(|cell| f64::from(i32::from_ne_bytes([cell[0], cell[1], cell[2], cell[3]]))).collect()
     });
-    let [a, b, ..] = cells[..] else { return Rotation::None };
+    let [a, b, _, c, d, ..] = cells[..] else { return Rotation::None };
+    // A mirrored picture is taken as it is stored: half a turn would put it upside down.
+    if a * d - b * c < 0.0 {
+        return Rotation::None;
+    }
     let quarters = (b.atan2(a).to_degrees() / 90.0).round() as i32;
     match quarters.rem_euclid(4) {
         1 => Rotation::Quarter,

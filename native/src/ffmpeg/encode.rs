@@ -24,6 +24,7 @@ pub struct Mp4Encoder {
     stream_time_base: Rational,
     /// Ticks that each frame not yet muxed is shown, by its timestamp: the encoder does not pass them on.
     durations: BTreeMap<i64, i64>,
+    last_pts: Option<i64>,
 }
 
 /// What the video looks like.
@@ -45,14 +46,14 @@ impl Mp4Encoder {
         let codec = encoder::find_by_name("libx264")
             .or_else(|| encoder::find(Id::H264))
             .ok_or_else(|| error("find an encoder", "this FFmpeg has no H.264 encoder; install one with libx264"))?;
-        let mut output = format::output_as(&format!("file:{name}"), "mp4").map_err(|e| error("open", e))?;
+        let mut output = format::output_as(&format!("file:{name}"), "mp4").map_err(|e| failed("open", e))?;
         let (width, height) = (settings.width & !1, settings.height & !1);
         if width == 0 || height == 0 {
             return Err(error("open", "the picture is too small for H.264"));
         }
         let time_base = Rational::new(settings.time_base.num, settings.time_base.den);
         let mut encoder =
-            ffmpeg::codec::Context::new_with_codec(codec).encoder().video().map_err(|e| error("set up", e))?;
+            ffmpeg::codec::Context::new_with_codec(codec).encoder().video().map_err(|e| failed("set up", e))?;
         encoder.set_width(width);
         encoder.set_height(height);
         encoder.set_format(format::Pixel::YUV420P);
@@ -64,13 +65,13 @@ impl Mp4Encoder {
         let mut options = Dictionary::new();
         options.set("preset", "veryfast");
         options.set("crf", "23");
-        let encoder = encoder.open_with(options).map_err(|e| error("open the encoder", e))?;
-        let mut stream = output.add_stream(codec).map_err(|e| error("add a stream", e))?;
+        let encoder = encoder.open_with(options).map_err(|e| failed("open the encoder", e))?;
+        let mut stream = output.add_stream(codec).map_err(|e| failed("add a stream", e))?;
         stream.set_parameters(&encoder);
         stream.set_time_base(time_base);
         let mut options = Dictionary::new();
         options.set("movflags", "+faststart");
-        output.write_header_with(options).map_err(|e| error("write the header", e))?;
+        output.write_header_with(options).map_err(|e| failed("write the header", e))?;
         let stream_time_base = output.stream(0).expect("one stream was added").time_base();
         let bgr = (AVPixelFormat::AV_PIX_FMT_BGR24, width, height);
         Ok(Self {
@@ -82,25 +83,29 @@ impl Mp4Encoder {
             time_base,
             stream_time_base,
             durations: BTreeMap::new(),
+            last_pts: None,
         })
     }
 
-    /// Adds a picture of packed BGR bytes, shown from `pts` for `duration` ticks. Timestamps rise.
+    /// Adds a picture of packed BGR bytes, shown from `pts` for `duration` ticks. A timestamp that does not rise, as
+    /// where recordings were joined, becomes the one after the last.
     pub fn write(&mut self, bgr: &[u8], pts: i64, duration: i64) -> Result<(), MediaError> {
         // The encoder may still hold the last picture: it gets a buffer of its own.
         let mut picture = frame::Video::new(format::Pixel::YUV420P, self.size.0, self.size.1);
         self.scaler.scale_from_packed(bgr, self.stride, &mut picture)?;
+        let pts = self.last_pts.map_or(pts, |last| pts.max(last + 1));
+        self.last_pts = Some(pts);
         picture.set_pts(Some(pts));
         self.durations.insert(pts, duration);
-        self.encoder.send_frame(&picture).map_err(|e| error("encode a frame", e))?;
+        self.encoder.send_frame(&picture).map_err(|e| failed("encode a frame", e))?;
         self.mux_ready_packets()
     }
 
     /// Writes what the encoder still holds, and the index.
     pub fn finish(mut self) -> Result<(), MediaError> {
-        self.encoder.send_eof().map_err(|e| error("end the stream", e))?;
+        self.encoder.send_eof().map_err(|e| failed("end the stream", e))?;
         self.mux_ready_packets()?;
-        self.output.write_trailer().map_err(|e| error("write the index", e))
+        self.output.write_trailer().map_err(|e| failed("write the index", e))
     }
 
     fn mux_ready_packets(&mut self) -> Result<(), MediaError> {
@@ -109,18 +114,26 @@ impl Mp4Encoder {
             match self.encoder.receive_packet(&mut packet) {
                 Ok(()) => {}
                 Err(ffmpeg::Error::Eof | ffmpeg::Error::Other { errno: libc::EAGAIN }) => return Ok(()),
-                Err(e) => return Err(error("encode a frame", e)),
+                Err(e) => return Err(failed("encode a frame", e)),
             }
             packet.set_stream(0);
             packet.set_duration(packet.pts().and_then(|pts| self.durations.remove(&pts)).unwrap_or(0));
             packet.rescale_ts(self.time_base, self.stream_time_base);
-            packet.write_interleaved(&mut self.output).map_err(|e| error("write a packet", e))?;
+            packet.write_interleaved(&mut self.output).map_err(|e| failed("write a packet", e))?;
         }
     }
 }
 
 fn error(action: &'static str, reason: impl std::fmt::Display) -> MediaError {
     MediaError::Encode { action, reason: reason.to_string() }
+}
+
+/// An error of FFmpeg's, among which a full volume is not the encoder's fault.
+fn failed(action: &'static str, reason: ffmpeg::Error) -> MediaError {
+    match reason {
+        ffmpeg::Error::Other { errno: libc::ENOSPC | libc::EDQUOT } => MediaError::VolumeFull,
+        other => error(action, other),
+    }
 }
 
 impl std::fmt::Debug for Mp4Encoder {

@@ -16,6 +16,7 @@ use framefleet_contract::tracker_settings::ByteTrackSettings;
 use framefleet_contract::volume::Volume;
 use framefleet_models::{Catalog, Detector, Model, Runtime};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use std::io::{Write, stdout};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
@@ -75,7 +76,7 @@ pub struct Run {
     #[arg(long, value_name = "FRAMES", default_value_t = ByteTrackSettings::default().track_buffer)]
     track_buffer: u32,
 
-    /// Cut long videos into segments of at least this many seconds; what is finished survives a crash. Changes no result
+    /// Cut long videos into segments of at least this many seconds; what is finished survives a crash. Changes no result, unless the video is damaged
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = positive)]
     segment_seconds: f64,
 
@@ -112,6 +113,7 @@ impl Run {
     /// Runs the jobs one after the other and gives the exit status: the worst of them.
     pub fn execute(&self) -> u8 {
         let recorder = self.metrics.as_ref().map(|_| PrometheusBuilder::new().install_recorder());
+        crate::metrics::describe();
         let status = match self.prepare() {
             Ok(prepared) => self.run_jobs(prepared),
             Err(error) => {
@@ -218,21 +220,23 @@ impl Run {
                 "outcome": finished.outcome,
                 "summary": summary,
             });
-            println!("{line}");
+            say(&line.to_string());
         }
         if let Some((code, message)) = job::failure(&finished.outcome) {
-            print_error(code, message);
+            let before = finished.folder.path();
+            let before = format!(" (it failed before; remove {} to try again)", from_here(&before).display());
+            print_error(code, &format!("{message}{}", if finished.was_finished { &before } else { "" }));
         }
         if finished.outcome.state != State::Succeeded {
             return Ok(FAILED);
         }
         if let Some(summary) = summary.filter(|_| !self.json) {
             let again = if finished.was_finished { ": finished before, nothing to do" } else { "" };
-            println!("{}{again}\n", job::file_name(&request.source.path));
-            println!("{}\n", report::table(&summary));
-            println!("  {}", from_here(&finished.folder.path_of(TRACKS)).display());
+            say(&format!("{}{again}\n", job::file_name(&request.source.path)));
+            say(&format!("{}\n", report::table(&summary)));
+            say(&format!("  {}", from_here(&finished.folder.path_of(TRACKS)).display()));
             if request.outputs.annotated {
-                println!("  {}", from_here(&finished.folder.path_of(ANNOTATED)).display());
+                say(&format!("  {}", from_here(&finished.folder.path_of(ANNOTATED)).display()));
             }
         }
         Ok(DONE)
@@ -271,6 +275,11 @@ fn status_of(error: &JobError) -> u8 {
 /// `street` is a name; `./street.onnx`, `models/street` and `street.onnx` are paths.
 fn is_path(model: &str) -> bool {
     model.contains('/') || Path::new(model).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"))
+}
+
+/// A line on stdout. Whoever reads may have seen enough and gone away, which is no error: the results are on disk.
+fn say(line: &str) {
+    let _ = writeln!(stdout(), "{line}");
 }
 
 /// The path as one would type it here.

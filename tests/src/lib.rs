@@ -1,0 +1,28 @@
+//! What the end-to-end tests share: they run the `framefleet` binary as a user would, on clips that FFmpeg makes.
+//!
+//! ```text
+//! Scratch ─► clip (ffmpeg) ─► Call ─► Ended ─► Job: rows, plan, summary, outcome
+//!    └► Disk: a small file system            └► agreement with other rows, or with ffprobe
+//! ```
+//!
+//! Whatever a test needs and does not find makes it fail, with a message that says what to install or to build.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what tests share is test code too: it ends a test by panicking"
+)]
+
+pub mod repository;
+pub mod scratch;
+pub mod clip;
+pub mod call;
+pub mod job;
+pub mod agreement;
+pub mod disk;
+pub mod wait;
+pub mod python;
+
+pub use call::{Call, Detector, Ended};
+pub use job::Job;
+pub use scratch::Scratch;

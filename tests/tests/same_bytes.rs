@@ -1,0 +1,330 @@
+//! However the work is divided, cut off and taken up again, the result has the same bytes.
+
+#![expect(clippy::unwrap_used, reason = "the functions that tests share are tests too")]
+
+use framefleet_contract::identity::Sha256;
+use framefleet_tests::scratch::{files_below, temporary_files_below};
+use framefleet_tests::{Call, Detector, Ended, Job, Scratch, clip, repository, wait};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Runs into a folder of its own.
+fn run(scratch: &Scratch, detector: Detector, video: &Path, arguments: &[&str]) -> Job {
+    let out = scratch.join(&format!("out-{}", arguments.join("")));
+    scratch.call(detector, &[video]).with(arguments).out(&out).run().job()
+}
+
+#[test]
+fn threads_and_segments_do_not_change_the_sample() {
+    let scratch = Scratch::new();
+    let sample = repository::street();
+    let first = run(&scratch, Detector::Street, &sample, &["--threads", "1", "--segment-seconds", "1000"]);
+    assert_eq!(first.plan().segments.len(), 1);
+    assert!(first.summary().tracked > 0, "no tracks to compare");
+    for (threads, seconds, segments) in [("2", "1", 6), ("5", "3", 3), ("2", "1000", 1)] {
+        let job = run(&scratch, Detector::Street, &sample, &["--threads", threads, "--segment-seconds", seconds]);
+        assert_eq!(job.plan().segments.len(), segments, "{seconds} s");
+        assert_eq!(job.digest(), first.digest(), "{threads} threads, {seconds} s");
+    }
+}
+
+/// A clip of ten seconds with a keyframe every second.
+fn keyed(scratch: &Scratch, name: &str, encoder: &str) -> PathBuf {
+    scratch.clip(name, &clip::moving("160x96", 10), &format!("{encoder} -pix_fmt yuv420p"))
+}
+
+const H264: &str = "-c:v libx264 -preset ultrafast -g 25 -bf 3 -x264-params b-adapt=0:b-pyramid=normal:scenecut=0";
+
+fn hevc(open_gop: u8) -> String {
+    let parameters = format!("log-level=error:keyint=25:min-keyint=25:scenecut=0:bframes=3:open-gop={open_gop}");
+    format!("-c:v libx265 -preset ultrafast -x265-params {parameters}")
+}
+
+/// Cuts into pieces of one and of three seconds, and compares with the whole.
+fn assert_cuts_are_exact(scratch: &Scratch, video: &Path, segments: [usize; 2]) {
+    let name = video.display();
+    let whole = run(scratch, Detector::Colours, video, &["--segment-seconds", "1000", "--threads", "1"]);
+    assert_eq!(whole.times_us().len(), clip::frame_times_us(video).len(), "{name}");
+    for (seconds, expected) in ["1", "3"].into_iter().zip(segments) {
+        let cut = run(scratch, Detector::Colours, video, &["--segment-seconds", seconds]);
+        assert_eq!(cut.plan().segments.len(), expected, "{name} cut at {seconds} s");
+        assert_eq!(cut.digest(), whole.digest(), "{name} cut at {seconds} s");
+        assert_eq!(cut.summary().frames, whole.summary().frames, "{name} cut at {seconds} s");
+    }
+}
+
+#[test]
+fn h264_with_b_frames_is_cut_exactly() {
+    let scratch = Scratch::new();
+    for name in ["h264.mp4", "h264.mkv", "h264.mov"] {
+        assert_cuts_are_exact(&scratch, &keyed(&scratch, name, H264), [10, 4]);
+    }
+    let fragmented = keyed(&scratch, "fragmented.mp4", &format!("{H264} -movflags frag_keyframe+empty_moov"));
+    assert_cuts_are_exact(&scratch, &fragmented, [10, 4]);
+}
+
+#[test]
+fn hevc_with_b_frames_is_cut_exactly() {
+    let scratch = Scratch::new();
+    for name in ["hevc.mp4", "hevc.mkv"] {
+        assert_cuts_are_exact(&scratch, &keyed(&scratch, name, &hevc(0)), [10, 4]);
+    }
+}
+
+/// Pictures in front of a keyframe refer across it, so that it is no place to cut at.
+#[test]
+fn an_open_gop_is_not_cut() {
+    let scratch = Scratch::new();
+    let h264 = format!("{H264} -x264opts open-gop=1");
+    for name in ["open.mp4", "open.mkv"] {
+        let video = keyed(&scratch, name, &h264);
+        let keyframes = clip::packet_flags(&video).iter().filter(|flags| flags.starts_with('K')).count();
+        assert!(keyframes >= 5, "the clip has keyframes at which it could be cut wrongly: {keyframes}");
+        assert_cuts_are_exact(&scratch, &video, [1, 1]);
+    }
+    assert_cuts_are_exact(&scratch, &keyed(&scratch, "open-hevc.mp4", &hevc(1)), [1, 1]);
+}
+
+/// No picture is whole by itself: each refreshes a column.
+#[test]
+fn intra_refresh_is_not_cut() {
+    let scratch = Scratch::new();
+    let video = keyed(&scratch, "refresh.mp4", "-c:v libx264 -preset ultrafast -g 25 -x264-params intra-refresh=1");
+    assert_cuts_are_exact(&scratch, &video, [1, 1]);
+}
+
+#[test]
+fn other_codecs_and_containers_are_exact_too() {
+    let scratch = Scratch::new();
+    for (name, encoder) in [
+        ("clip.ts", H264),
+        ("clip.avi", "-c:v mpeg4 -g 25 -bf 2"),
+        ("clip.webm", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 25"),
+    ] {
+        let video = keyed(&scratch, name, encoder);
+        let whole = run(&scratch, Detector::Colours, &video, &["--segment-seconds", "1000", "--threads", "1"]);
+        let cut = run(&scratch, Detector::Colours, &video, &["--segment-seconds", "1"]);
+        assert_eq!(cut.digest(), whole.digest(), "{name}");
+    }
+}
+
+#[test]
+fn the_phase_of_every_third_frame_does_not_depend_on_the_cuts() {
+    let scratch = Scratch::new();
+    let video = keyed(&scratch, "clip.mp4", H264);
+    let whole = run(&scratch, Detector::Colours, &video, &["--every", "3", "--segment-seconds", "1000"]);
+    let frames: Vec<i64> = whole.times_us().into_keys().collect();
+    assert_eq!(frames, (0..250).step_by(3).collect::<Vec<i64>>());
+    for seconds in ["1", "2", "4"] {
+        let cut = run(&scratch, Detector::Colours, &video, &["--every", "3", "--segment-seconds", seconds]);
+        assert!(cut.plan().segments.len() > 1);
+        assert_eq!(cut.digest(), whole.digest(), "{seconds} s");
+    }
+}
+
+/// What cannot be repeated by chance can be repeated by its seed.
+struct Random(u64);
+
+impl Random {
+    /// From `FRAMEFLEET_SEED`, or from the clock. The test's output has it.
+    fn seeded() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+        let seed = std::env::var("FRAMEFLEET_SEED").map_or(now, |seed| seed.parse().unwrap());
+        println!("FRAMEFLEET_SEED={seed} makes the same choices again");
+        Self(seed | 1)
+    }
+
+    /// Xorshift64 (Marsaglia 2003), below `end`.
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
+/// Starts the call and kills it as soon as `due` says so. `None` if it was, otherwise how it ended.
+fn start_and_kill(call: Call, mut due: impl FnMut() -> bool) -> Option<Ended> {
+    let mut child = call.start();
+    let mut finished = false;
+    wait::until("killed or finished", || {
+        finished = child.try_wait().unwrap().is_some();
+        finished || due()
+    });
+    if !finished {
+        child.kill().unwrap();
+    }
+    let output = child.wait_with_output().unwrap();
+    let ended = Ended::new("a call to be killed".to_owned(), output);
+    ended.status.is_some().then_some(ended)
+}
+
+/// Kills a job at random moments, some of them given by time and some by what has been published, until it finishes.
+#[test]
+fn killed_at_any_moment_a_job_ends_with_the_same_bytes() {
+    let scratch = Scratch::new();
+    let video = scratch.clip(
+        "clip.mp4",
+        &clip::from(&repository::street()),
+        "-vf scale=320:180 -c:v libx264 -preset ultrafast -g 25 -bf 2",
+    );
+    let arguments = ["--segment-seconds", "1", "--annotate", "--job-id", "killed"];
+    let call = |out: &Path| scratch.call(Detector::Street, &[&video]).with(&arguments).out(out);
+    let started = Instant::now();
+    let undisturbed = call(&scratch.join("undisturbed")).run().job();
+    let length = started.elapsed().as_micros() as u64;
+    assert_eq!(undisturbed.plan().segments.len(), 12);
+
+    let mut random = Random::seeded();
+    let mut kills = 0;
+    for round in 0.. {
+        let out = scratch.join(&format!("out-{round}"));
+        let (job, killed) = finish_between_kills(&call, &out, length, &mut random);
+        kills += killed;
+        assert_same_results(&job, &undisturbed);
+        assert_nothing_is_done_again(&call(&out).run().job(), &job);
+        if kills >= 12 {
+            break;
+        }
+    }
+    println!("{kills} kills");
+}
+
+/// Runs and kills until the job ends, and tells how often it was killed.
+fn finish_between_kills(call: &impl Fn(&Path) -> Call, out: &Path, length: u64, random: &mut Random) -> (Job, u32) {
+    let segments = out.join("jobs/killed/segments");
+    for killed in 0.. {
+        // Later attempts may run longer, or a job that needs its whole length to draw would never end.
+        let delay = Duration::from_micros(random.below(length * (4 + u64::from(killed)) / 4));
+        let segment = segments.join(format!("{:05}.parquet", random.below(12)));
+        let by_segment = random.below(3) == 0 && !segment.exists();
+        let started = Instant::now();
+        let due = || if by_segment { segment.exists() } else { started.elapsed() >= delay };
+        if let Some(ended) = start_and_kill(call(out), due) {
+            return (ended.job_taken_up(), killed);
+        }
+        assert!(killed < 100, "it never ends");
+    }
+    unreachable!("the range has no end")
+}
+
+fn assert_same_results(job: &Job, undisturbed: &Job) {
+    let (ours, theirs) = (job.contents(), undisturbed.contents());
+    let differs = |name: &&PathBuf| !name.ends_with("summary.json") && !name.ends_with("outcome.json");
+    for name in theirs.keys().filter(differs) {
+        assert!(ours.get(name) == theirs.get(name), "{} is not the same", name.display());
+    }
+    let leftover = |name: &Path| name.starts_with("attempts") || name.to_string_lossy().contains(".tmp-");
+    let unknown = ours.keys().find(|name| !theirs.contains_key(*name) && !leftover(name));
+    assert_eq!(unknown, None, "a file that no design knows of");
+    let counts = |job: &Job| (job.summary().frames, job.summary().detections, job.summary().tracks);
+    assert_eq!(counts(job), counts(undisturbed));
+    let digests = |job: &Job| -> Vec<(String, Sha256)> {
+        let files = job.outcome.files.iter().filter(|file| file.path != "summary.json");
+        files.map(|file| (file.path.clone(), file.sha256.clone())).collect()
+    };
+    assert_eq!(digests(job), digests(undisturbed));
+}
+
+fn assert_nothing_is_done_again(again: &Job, job: &Job) {
+    assert!(again.was_finished);
+    assert_eq!((&again.outcome, &again.summary), (&job.outcome, &job.summary));
+}
+
+/// One in each place in which a process can be killed while it publishes.
+#[test]
+fn leftovers_of_killed_processes_are_swept_from_everywhere_after_a_day() {
+    let scratch = Scratch::new();
+    let video = keyed(&scratch, "clip.mp4", H264);
+    let call = || scratch.call(Detector::Colours, &[&video]);
+    let job = call().run().job();
+    let out = scratch.join("out");
+    let model = fs::read_dir(out.join("models")).unwrap().next().unwrap().unwrap().path();
+    let young = job.folder.join(".tmp-young");
+    fs::write(&young, b"x").unwrap();
+    let two_days_ago = SystemTime::now() - Duration::from_hours(48);
+    for folder in [&out, &model, &job.folder, &job.folder.join("segments"), &job.folder.join("attempts/00000")] {
+        fs::create_dir_all(folder).unwrap();
+        File::create(folder.join(".tmp-old")).unwrap().set_modified(two_days_ago).unwrap();
+    }
+    call().run().job();
+    let left = temporary_files_below(&out);
+    assert_eq!(left, [young.strip_prefix(&out).unwrap()], "a young one may belong to a process that lives");
+}
+
+#[test]
+fn a_finished_job_is_left_alone() {
+    let scratch = Scratch::new();
+    let video = keyed(&scratch, "clip.mp4", H264);
+    let job = scratch.call(Detector::Colours, &[&video]).run().job();
+    let times = |job: &Job| -> Vec<SystemTime> {
+        let modified = |name: &PathBuf| fs::metadata(job.folder.join(name)).unwrap().modified().unwrap();
+        job.contents().keys().map(modified).collect()
+    };
+    let before = (job.contents(), times(&job));
+    let again =
+        scratch.call(Detector::Colours, &[&video]).with(&["--threads", "1", "--segment-seconds", "2"]).run().job();
+    assert_nothing_is_done_again(&again, &job);
+    assert!((again.contents(), times(&again)) == before, "a file was touched");
+}
+
+/// For people the same is a line of words.
+#[test]
+fn a_finished_job_is_said_to_be_finished() {
+    let scratch = Scratch::new();
+    let video = keyed(&scratch, "clip.mp4", H264);
+    let cells = repository::cells();
+    let say = || {
+        let arguments = ["run", video.to_str().unwrap(), "--model", cells.to_str().unwrap(), "--out", "out"];
+        let output =
+            Command::new(repository::framefleet()).current_dir(scratch.path()).args(arguments).output().unwrap();
+        let ended = Ended::new(format!("{arguments:?}"), output);
+        assert_eq!(ended.status, Some(0), "{ended}");
+        ended.stdout
+    };
+    assert!(!say().contains("finished before"));
+    let again = say();
+    assert!(again.contains("clip.mp4: finished before, nothing to do"), "{again}");
+    assert!(again.contains("tracks.parquet"), "{again}");
+}
+
+#[test]
+fn an_interrupted_job_says_so_and_goes_on_as_it_was_planned() {
+    let scratch = Scratch::new();
+    let sample = repository::street();
+    let call = |seconds| {
+        scratch.call(Detector::Street, &[&sample]).with(&["--job-id", "stopped", "--segment-seconds", seconds])
+    };
+    for signal in ["INT", "TERM"] {
+        let out = scratch.join(signal);
+        let first = out.join("jobs/stopped/segments/00000.parquet");
+        let child = call("1").out(&out).start();
+        wait::until("the first segment is published", || first.exists());
+        let kill = format!("kill -{signal} {}", child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        let ended = Ended::new(format!("a call that got SIG{signal}"), child.wait_with_output().unwrap());
+        ended.error(130, "INTERRUPTED");
+        assert!(!out.join("jobs/stopped/outcome.json").exists(), "an open job has no outcome");
+        assert_eq!(temporary_files_below(&out), [] as [PathBuf; 0]);
+        let marks =
+            files_below(&out).into_iter().filter(|path| path.components().any(|part| part.as_os_str() == "attempts"));
+        assert_eq!(marks.count(), 0, "an attempt that was handed back looks like a lost one");
+        let job = call("1000").out(&out).run().job();
+        assert!(job.summary().segments.found > 0, "it began anew");
+        assert_eq!(job.plan().segments.len(), 6, "the plan that is there counts");
+        let undisturbed = run(&scratch, Detector::Street, &sample, &["--segment-seconds", "1000"]);
+        assert_eq!(job.digest(), undisturbed.digest());
+    }
+}
+
+/// What goes to a file is for programs and editors, which do not read colours.
+#[test]
+fn log_lines_have_no_colours_where_there_is_no_terminal() {
+    let scratch = Scratch::new();
+    let video = keyed(&scratch, "clip.mp4", H264);
+    let ended = scratch.call(Detector::Colours, &[&video]).env("FRAMEFLEET_LOG", "info").run();
+    assert!(ended.stderr.contains("ready"), "no log line to look at: {ended}");
+    assert!(!ended.stderr.contains('\u{1b}'), "an escape sequence: {ended}");
+}
