@@ -85,7 +85,7 @@ error_codes! {
     /// A published file of the job cannot be read back as what it should be.
     JobDamaged = "JOB_DAMAGED", Fatal;
     /// The annotated video cannot be made.
-    RenderFailed = "RENDER_FAILED", Retry;
+    RenderFailed = "RENDER_FAILED", DeadLetter;
     /// The program was told to stop before the work was done.
     Interrupted = "INTERRUPTED", Retry;
     /// A fault of the program itself.

@@ -157,7 +157,11 @@ impl JobFolder {
     /// What a published segment says of itself.
     pub fn segment_info(&self, index: u32) -> Result<SegmentInfo> {
         let path = self.path_of(&segment_name(index));
-        detection_file::read_segment_info(&path).map_err(|e| read_error(&path, &e))
+        let info = detection_file::read_segment_info(&path).map_err(|e| read_error(&path, &e))?;
+        if info.index == index {
+            return Ok(info);
+        }
+        Err(JobFolderError::Damaged { path, reason: format!("it is segment {}", info.index) })
     }
 
     /// The rows of a published segment, a batch at a time.
@@ -202,6 +206,22 @@ impl JobFolder {
 
     pub fn outcome(&self) -> Result<Option<Outcome>> {
         self.read_json_if_there(OUTCOME)
+    }
+
+    /// Fails if a file that the outcome lists is not there any more as it was published.
+    pub fn verify(&self, outcome: &Outcome) -> Result<()> {
+        for file in &outcome.files {
+            let reason = match self.published(&file.path, file.rows) {
+                Ok(found) if found == *file => continue,
+                Ok(found) => {
+                    format!("{} bytes with another sha256 than outcome.json has; it had {}", found.bytes, file.bytes)
+                }
+                Err(JobFolderError::Volume(VolumeError::Io { source, .. })) => source.to_string(),
+                Err(e) => return Err(e),
+            };
+            return Err(JobFolderError::Damaged { path: self.path_of(&file.path), reason });
+        }
+        Ok(())
     }
 
     /// Ends the job and gives the outcome that counts: the first one.

@@ -43,7 +43,7 @@ pub enum VolumeError {
         "the volume of {path} has no hard links ({source}), which publishing rests on; choose another one with --out"
     )]
     Unsupported { path: PathBuf, source: io::Error },
-    #[error("cannot {action} {path}: {source}")]
+    #[error("cannot {action} {path}: {source}; check the path and its disk")]
     Io { action: &'static str, path: PathBuf, source: io::Error },
 }
 

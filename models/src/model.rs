@@ -2,6 +2,9 @@ use crate::{ModelError, manifest::Manifest, onnx::Header, recognise};
 use framefleet_contract::identity::Sha256;
 use std::{fs, io, path::Path, sync::Arc};
 
+/// Bytes: the limit of the protobuf encoding that ONNX files are in.
+const LARGEST_MODEL: u64 = 2 << 30;
+
 /// A model that was read and recognised.
 #[derive(Debug, Clone)]
 pub struct Model {
@@ -23,6 +26,11 @@ impl Model {
 
     /// The same, under a name that somebody else gave it.
     pub(crate) fn open_named(name: String, path: &Path) -> Result<Self, ModelError> {
+        let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+        if !metadata.is_file() || metadata.len() > LARGEST_MODEL {
+            let what = if metadata.is_file() { "larger than 2 GiB, which no ONNX file is" } else { "not a file" };
+            return Err(unreadable(path, &io::Error::other(what)));
+        }
         let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
         let shown = path.display().to_string();
         let header = Header::parse(&bytes).map_err(|problem| ModelError::Invalid { model: shown.clone(), problem })?;

@@ -32,7 +32,7 @@ pub enum MediaError {
     Failed { action: &'static str, reason: String },
     #[error("no space left for the annotated video; free some, and run again")]
     VolumeFull,
-    #[error("cannot encode the annotated video ({action}): {reason}")]
+    #[error("cannot encode the annotated video ({action}: {reason}); run without --annotate")]
     Encode { action: &'static str, reason: String },
 }
 

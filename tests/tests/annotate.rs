@@ -113,3 +113,28 @@ fn tracks_are_drawn() {
     assert!(plain > 0.96, "a copy without tracks differs: SSIM {plain}");
     assert!(drawn_on < plain - 0.01, "nothing was drawn: SSIM {drawn_on}, and {plain} without tracks");
 }
+
+/// Recordings that were joined begin again at zero; in the copy time goes on.
+#[test]
+fn joined_recordings_are_annotated_to_the_end() {
+    let scratch = Scratch::new();
+    let part = scratch.clip("part.ts", &clip::moving("160x96", 1), X264);
+    let bytes = std::fs::read(&part).unwrap();
+    let joined = scratch.join("joined.ts");
+    std::fs::write(&joined, [bytes.as_slice(), &bytes].concat()).unwrap();
+    let job = scratch.call(Detector::Colours, &[&joined]).with(&["--annotate"]).run().job();
+    let times = clip::frame_times_us(&job.folder.join("annotated.mp4"));
+    assert_eq!(times.len() as u64, job.summary().frames.decoded);
+    assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "{times:?}");
+}
+
+#[test]
+fn the_smallest_pictures_are_annotated() {
+    let scratch = Scratch::new();
+    for size in ["1x1", "17x1", "1x17", "2x2", "3x3"] {
+        let options = format!("-vf scale={} -c:v ffv1 -pix_fmt yuv444p", size.replace('x', ":"));
+        let video = scratch.clip(&format!("{size}.mkv"), &clip::moving("160x96", 1), &options);
+        let job = scratch.call(Detector::Colours, &[&video]).with(&["--annotate"]).run().job();
+        assert_eq!(clip::frame_times_us(&job.folder.join("annotated.mp4")).len(), 25, "{size}");
+    }
+}

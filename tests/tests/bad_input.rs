@@ -200,6 +200,8 @@ fn an_unknown_model_is_not_found_and_the_known_ones_are_named() {
     let message = refused_with_model("MODEL_NOT_FOUND", Path::new("strasse"));
     assert!(message.contains("strasse") && message.contains("street"), "{message}");
     refused_with_model("MODEL_NOT_FOUND", Path::new("/nowhere/model.onnx"));
+    // A device or a FIFO would never end.
+    refused_with_model("MODEL_NOT_FOUND", Path::new("/dev/zero"));
 }
 
 fn bad_request(arguments: &[&str]) -> String {
@@ -354,4 +356,25 @@ fn results_cannot_go_below_a_file() {
     let ended = scratch.call(Detector::Colours, &[&video]).out(&file.join("out")).run();
     ended.error(2, "VOLUME_IO");
     assert_eq!(fs::read(&file).unwrap(), b"mine");
+}
+
+#[test]
+fn a_path_that_is_no_text_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let scratch = Scratch::new();
+    let video = scratch.join("x").with_file_name(std::ffi::OsStr::from_bytes(b"caf\xe9.mp4"));
+    fs::write(&video, b"x").unwrap();
+    let ended = scratch.call(Detector::Colours, &[&video]).run();
+    let message = ended.error(2, "PATH_DENIED");
+    assert!(message.contains("not UTF-8"), "{message}");
+}
+
+#[test]
+fn a_reader_of_stdout_that_goes_away_is_no_error() {
+    let scratch = Scratch::new();
+    let video = scratch.clip("clip.mp4", &clip::moving("160x96", 1), "-c:v libx264 -pix_fmt yuv420p");
+    let mut child = scratch.call(Detector::Colours, &[&video]).start();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()), (Some(0), ""));
 }

@@ -274,6 +274,17 @@ fn boxes_are_where_they_are_in_the_upright_picture() {
     }
 }
 
+/// Mirroring is not undone, and above all not taken for half a turn.
+#[test]
+fn a_mirrored_picture_is_taken_as_it_is_stored() {
+    let scratch = Scratch::new();
+    let plain = street_as(&scratch, "plain.mp4", &format!("{LOSSLESS} -pix_fmt yuv420p"));
+    let mirrored = scratch.join("mirrored.mp4");
+    std::fs::copy(&plain, &mirrored).unwrap();
+    clip::set_display_matrix(&mirrored, [-1, 0, 0, 1]);
+    assert_same_picture(&scratch, &plain, &mirrored, 0.0001);
+}
+
 #[test]
 fn boxes_are_in_square_pixels() {
     let scratch = Scratch::new();

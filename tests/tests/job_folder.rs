@@ -182,7 +182,8 @@ fn one_id_for_two_requests_is_a_conflict_and_changes_nothing() {
     let ended = call().with(&["--every", "2"]).run();
     let message = ended.error(2, "JOB_CONFLICT");
     assert!(message.contains("mine") && message.contains("settings"), "{message}");
-    assert!(ended.stdout.is_empty());
+    let line: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(line["error"]["code"], "JOB_CONFLICT", "the video's line of JSON");
     assert!(contents_of(&scratch.join("out")) == before, "a file changed");
     assert!(call().run().job().was_finished, "the first request is still the job's");
 }
@@ -244,4 +245,40 @@ fn a_damaged_segment_is_named_and_not_used() {
     let message = ended.error(1, "JOB_DAMAGED");
     assert!(message.contains("00001.parquet"), "{message}");
     assert!(!job.folder.join("outcome.json").exists() && !job.folder.join("tracks.parquet").exists());
+}
+
+/// "Nothing to do" is only said of a job whose files are there as they were published.
+#[test]
+fn a_finished_job_whose_result_is_gone_or_changed_is_damaged() {
+    let scratch = Scratch::new();
+    let video = keyed_clip(&scratch);
+    let call = || scratch.call(Detector::Colours, &[&video]);
+    let tracks = call().run().job().folder.join("tracks.parquet");
+    let published = fs::read(&tracks).unwrap();
+    for spoil in [None, Some(&published[..100]), Some(b"PAR1".as_slice())] {
+        fs::remove_file(&tracks).unwrap();
+        if let Some(bytes) = spoil {
+            fs::write(&tracks, bytes).unwrap();
+        }
+        let ended = call().run();
+        let message = ended.error(1, "JOB_DAMAGED");
+        assert!(message.contains("tracks.parquet"), "{message}");
+        fs::write(&tracks, &published).unwrap();
+        assert!(call().run().job().was_finished, "restored, it is whole again");
+    }
+}
+
+#[test]
+fn a_segment_in_the_place_of_another_is_not_used() {
+    let scratch = Scratch::new();
+    let video = keyed_clip(&scratch);
+    let call = || scratch.call(Detector::Colours, &[&video]).with(&["--segment-seconds", "1"]);
+    let folder = call().run().job().folder;
+    for name in ["outcome.json", "tracks.parquet", "segments/00001.parquet"] {
+        fs::remove_file(folder.join(name)).unwrap();
+    }
+    fs::copy(folder.join("segments/00000.parquet"), folder.join("segments/00001.parquet")).unwrap();
+    let ended = call().run();
+    let message = ended.error(1, "JOB_DAMAGED");
+    assert!(message.contains("00001.parquet"), "{message}");
 }

@@ -4,14 +4,17 @@ use crate::error::JobError;
 use clap::{Parser, Subcommand};
 use framefleet_contract::ErrorCode;
 use std::ffi::OsString;
+use std::io::{Write, stderr};
 
 pub mod run;
 
 /// Finds and follows objects in video.
 #[derive(Debug, Parser)]
 #[command(name = "framefleet", version, arg_required_else_help = true, max_term_width = 100)]
-#[command(after_help = "Exit status: 0 done, 1 a job failed, 2 a mistake in the call, 130 interrupted.\n\
-                        FRAMEFLEET_LOG=info shows what the program does.")]
+#[command(
+    after_help = "Exit status: 0 done, 1 a job failed, 2 a mistake in the call, 130 interrupted by SIGINT or SIGTERM.\n\
+                        FRAMEFLEET_LOG=info shows what the program does."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -55,7 +58,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 /// The one line on stderr that a user sees and a script matches on.
 pub fn print_error(code: ErrorCode, message: &str) {
     let one_line = message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    eprintln!("error: {code}: {one_line}");
+    // A file's name may hold escape sequences, which are not for the terminal.
+    let printable = one_line.replace(char::is_control, "\u{fffd}");
+    let _ = writeln!(stderr(), "error: {code}: {printable}");
 }
 
 /// The exit status of an error that came before any job had begun.
@@ -69,7 +74,7 @@ fn usage_message(error: &clap::Error) -> String {
     let said: Vec<&str> = text
         .lines()
         .map(str::trim)
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .take_while(|line| !["Usage:", "For more information", "tip:"].iter().any(|end| line.starts_with(end)))
         .filter(|line| !line.is_empty())
         .collect();
     let said = said.join(" ");

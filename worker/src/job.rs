@@ -10,7 +10,7 @@ use crate::render::{self, Rendering};
 use crate::{segment, source, summarise};
 use framefleet_contract::detection_file::SegmentInfo;
 use framefleet_contract::job_folder::{ANNOTATED, JobFolder, SUMMARY, TRACKS};
-use framefleet_contract::outcome::{Failure, Outcome, State};
+use framefleet_contract::outcome::{Failure, Outcome, PublishedFile, State};
 use framefleet_contract::plan::Plan;
 use framefleet_contract::request::{Request, VERSION};
 use framefleet_contract::volume::{Put, Volume};
@@ -53,6 +53,7 @@ pub fn run(request: &Request, workplace: &mut Workplace<'_>) -> Result<Finished>
     let accepted = folder.accept(request)?;
     workplace.volume.sweep(&model_folder(workplace.model))?;
     if let Some(outcome) = folder.outcome()? {
+        folder.verify(&outcome)?;
         return Ok(Finished { folder, outcome, was_finished: true });
     }
     if accepted == Put::AlreadyThere {
@@ -60,22 +61,32 @@ pub fn run(request: &Request, workplace: &mut Workplace<'_>) -> Result<Finished>
     }
     let outcome = match work(request, &folder, workplace) {
         Ok(outcome) => outcome,
-        Err(error) if error.disposition() == Disposition::DeadLetter => failed(request, &error),
+        Err(error) if error.disposition() == Disposition::DeadLetter => failed(request, &folder, &error)?,
         Err(error) => return Err(error),
     };
     let outcome = folder.put_outcome(&outcome)?;
     Ok(Finished { folder, outcome, was_finished: false })
 }
 
-fn failed(request: &Request, error: &JobError) -> Outcome {
+/// With what the job has by then: a video that cannot be drawn still has its tracks.
+fn failed(request: &Request, folder: &JobFolder, error: &JobError) -> Result<Outcome> {
+    let tracks = if folder.has(TRACKS)? { Some(tracks_file(folder)?) } else { None };
     let failure = Failure { code: error.code(), message: error.to_string() };
-    Outcome {
+    Ok(Outcome {
         version: VERSION,
         job_id: request.job_id.clone(),
         state: State::Failed,
         error: Some(failure),
-        files: Vec::new(),
+        files: tracks.into_iter().collect(),
+    })
+}
+
+fn tracks_file(folder: &JobFolder) -> Result<PublishedFile> {
+    let mut rows = 0;
+    for batch in folder.track_rows()? {
+        rows += batch?.len() as u64;
     }
+    Ok(folder.published(TRACKS, Some(rows))?)
 }
 
 fn work(request: &Request, folder: &JobFolder, workplace: &mut Workplace<'_>) -> Result<Outcome> {
@@ -133,7 +144,7 @@ fn work(request: &Request, folder: &JobFolder, workplace: &mut Workplace<'_>) ->
         threads: workplace.detectors.len() as u32,
     };
     folder.put_summary(&summary.into_summary())?;
-    succeeded(request, folder, counts.detections)
+    succeeded(request, folder)
 }
 
 /// The stored plan, or a new one. The model goes to where its work is done from before any work is.
@@ -206,8 +217,8 @@ fn refuse_mostly_damaged(request: &Request, plan: &Plan, infos: &[SegmentInfo]) 
     Ok(())
 }
 
-fn succeeded(request: &Request, folder: &JobFolder, rows: u64) -> Result<Outcome> {
-    let mut files = vec![folder.published(TRACKS, Some(rows))?, folder.published(SUMMARY, None)?];
+fn succeeded(request: &Request, folder: &JobFolder) -> Result<Outcome> {
+    let mut files = vec![tracks_file(folder)?, folder.published(SUMMARY, None)?];
     if request.outputs.annotated {
         files.push(folder.published(ANNOTATED, None)?);
     }

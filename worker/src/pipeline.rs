@@ -111,7 +111,8 @@ fn decode(
     for segment in work.segments {
         let attempt = work.folder.begin_attempt(segment.index)?;
         if attempt.lost_before > 0 {
-            tracing::warn!("segment {} was lost {} time(s) with its process", segment.index, attempt.lost_before);
+            let before = attempt.lost_before;
+            tracing::info!("segment {} was begun {before} time(s) before and not finished", segment.index);
         }
         let mut inferred = 0;
         let mut wanted = true;

@@ -70,13 +70,22 @@ impl Drop for Progress {
 }
 
 fn bar(action: &str, name: &str, total: u64) -> ProgressBar {
-    let template = "{prefix} {wide_bar:.cyan/dim} {pos}/{len} frames  {per_sec:>14}  {eta} left";
+    let template = "{prefix} {wide_bar:.cyan/dim} {pos}/{len}  {per_sec:>12}  {eta} left";
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     let style = style.with_key("per_sec", |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
         let _ = write!(out, "{:.0} frames/s", state.per_sec());
     });
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-    bar.with_style(style).with_prefix(format!("{action} {name}"))
+    bar.with_style(style).with_prefix(shortened(&format!("{action} {name}")))
+}
+
+/// Leaves room for the bar on a terminal of 80 columns.
+fn shortened(text: &str) -> String {
+    const LONGEST: usize = 28;
+    if text.chars().count() <= LONGEST {
+        return text.to_owned();
+    }
+    text.chars().take(LONGEST - 1).chain(['…']).collect()
 }
 
 fn line(name: &str, done: u64, total: u64, elapsed: Duration) -> String {

@@ -1,14 +1,17 @@
 //! What a user is told when a job has ended.
 
 use comfy_table::{CellAlignment, Table, presets};
-use framefleet_contract::summary::Summary;
+use framefleet_contract::summary::{ClassCounts, Summary};
+use std::cmp::Reverse;
 
 /// The closing table: frames, time, speed, detections and tracks by class, and what limited the speed.
 pub fn table(summary: &Summary) -> String {
     let mut figures = plain_table();
     let frames = &summary.frames;
     figures.add_row(vec!["frames".to_owned(), frames.decoded.to_string(), ledger(summary)]);
-    figures.add_row(vec!["seconds".to_owned(), format!("{:.1}", summary.speed.seconds), String::new()]);
+    let drawing = summary.stages.get("draw").map(|draw| format!("and {:.1} for drawing", draw.busy_s));
+    let seconds = format!("{:.1}", summary.speed.seconds);
+    figures.add_row(vec!["seconds".to_owned(), seconds, drawing.unwrap_or_default()]);
     let times = format!("{:.1} times real time", summary.speed.times_real_time);
     figures.add_row(vec!["frames/s".to_owned(), format!("{:.0}", summary.speed.frames_per_second), times]);
     figures.add_row(vec![
@@ -19,14 +22,29 @@ pub fn table(summary: &Summary) -> String {
     figures.add_row(vec!["tracks".to_owned(), summary.tracks.to_string(), String::new()]);
     align_numbers(&mut figures);
 
-    let mut classes = plain_table();
-    classes.set_header(vec!["class", "detections", "tracks"]);
-    for (name, counts) in &summary.classes {
-        classes.add_row(vec![name.clone(), counts.detections.to_string(), counts.tracks.to_string()]);
-    }
-    align_numbers(&mut classes);
-    let classes = if summary.classes.is_empty() { String::new() } else { format!("\n\n{}", trimmed(&classes)) };
+    let classes = if summary.classes.is_empty() { String::new() } else { format!("\n\n{}", classes(summary)) };
     format!("{}{classes}\n\n  limited by {}", trimmed(&figures), summary.limited_by)
+}
+
+/// Classes with most tracks first. Those without a track, beyond the first few, are noise for most readers: one line.
+fn classes(summary: &Summary) -> String {
+    const WITHOUT_TRACKS: usize = 3;
+    let mut by_tracks: Vec<(&String, &ClassCounts)> = summary.classes.iter().collect();
+    by_tracks.sort_by_key(|(_, counts)| (Reverse(counts.tracks), Reverse(counts.detections)));
+    let tracked = by_tracks.iter().take_while(|(_, counts)| counts.tracks > 0).count();
+    let (shown, rest) = by_tracks.split_at((tracked + WITHOUT_TRACKS).min(by_tracks.len()));
+
+    let mut table = plain_table();
+    table.set_header(vec!["class", "detections", "tracks"]);
+    for (name, counts) in shown {
+        table.add_row(vec![(*name).clone(), counts.detections.to_string(), counts.tracks.to_string()]);
+    }
+    if !rest.is_empty() {
+        let detections: u64 = rest.iter().map(|(_, counts)| counts.detections).sum();
+        table.add_row(vec![format!("{} other classes", rest.len()), detections.to_string(), "0".to_owned()]);
+    }
+    align_numbers(&mut table);
+    trimmed(&table)
 }
 
 /// The frames that are not simply decoded and inferred.

@@ -83,7 +83,8 @@ fn limit(stages: &BTreeMap<String, StageTime>) -> String {
         "decode" => "a video of fewer pixels or an easier codec would raise the speed",
         _ => "a faster volume would raise the speed",
     };
-    format!("{name}, busy {:.0} % of its time on {} thread(s): {advice}", 100.0 * share(time), time.threads)
+    let threads = if time.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", time.threads) };
+    format!("{name}, busy {:.0} % of its time on {}: {advice}", 100.0 * share(time), threads)
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub struct StreamInfo {
     /// Pixels as coded.
     pub width: u32,
     pub height: u32,
-    /// Width of a pixel divided by its height.
+    /// Width of a pixel divided by its height; 1 where the container gives none, or one beyond 16:1.
     pub sample_aspect: Ratio,
     pub rotation: Rotation,
     /// Seconds per tick.
@@ -132,6 +132,10 @@ impl Demuxer {
             return Err(MediaError::DimensionsInvalid { width, height });
         }
         let codec = parameters.id().name().to_owned();
+        if parameters.id() == ffmpeg::codec::Id::None {
+            let reason = "its headers name no codec for the video".to_owned();
+            return Err(MediaError::Corrupt { path: self.path.clone(), reason });
+        }
         let extradata = match usize::try_from(raw.extradata_size) {
             Ok(size) if size > 0 && !raw.extradata.is_null() => {
                 // SAFETY: FFmpeg allocates `extradata_size` bytes, and keeps them as long as the parameters.
@@ -233,7 +237,8 @@ impl Demuxer {
             let stream = *(*context).streams.add(self.stream);
             ffi::av_guess_sample_aspect_ratio(context, stream, std::ptr::null_mut())
         };
-        ratio(ratio_of_stream).unwrap_or(Ratio { num: 1, den: 1 })
+        let plausible = |ratio: &Ratio| (1.0 / 16.0..=16.0).contains(&ratio.as_f64());
+        ratio(ratio_of_stream).filter(plausible).unwrap_or(Ratio { num: 1, den: 1 })
     }
 
     fn frame_rate(&self) -> Option<Ratio> {
@@ -275,7 +280,11 @@ fn open_error(path: &Path, error: ffmpeg::Error) -> MediaError {
         ffmpeg::Error::Other { errno: libc::EINVAL } => {
             MediaError::FormatDenied { path, reason: "its format is not on the list of allowed ones".to_owned() }
         }
-        other => MediaError::Unreadable { path, reason: other.to_string() },
+        ffmpeg::Error::Other { errno: libc::ENOENT | libc::EACCES | libc::ENOMEM | libc::EMFILE | libc::ESTALE } => {
+            MediaError::Unreadable { path, reason: error.to_string() }
+        }
+        // The first bytes were read a moment ago: what FFmpeg says here, EIO too, is of what they hold.
+        _ => MediaError::Corrupt { path, reason: "its headers make no sense".to_owned() },
     }
 }
 

@@ -30,7 +30,8 @@ pub struct Mp4Encoder {
 /// What the video looks like.
 #[derive(Debug, Clone, Copy)]
 pub struct Mp4Settings {
-    /// Pixels. H.264 with halved chroma has even sizes only: an odd one loses its last column or row.
+    /// Pixels. H.264 with halved chroma has even sizes only: an odd one loses its last column or row, a single one is
+    /// doubled.
     pub width: u32,
     pub height: u32,
     /// Seconds per tick of the timestamps given to [`Mp4Encoder::write`].
@@ -47,10 +48,7 @@ impl Mp4Encoder {
             .or_else(|| encoder::find(Id::H264))
             .ok_or_else(|| error("find an encoder", "this FFmpeg has no H.264 encoder; install one with libx264"))?;
         let mut output = format::output_as(&format!("file:{name}"), "mp4").map_err(|e| failed("open", e))?;
-        let (width, height) = (settings.width & !1, settings.height & !1);
-        if width == 0 || height == 0 {
-            return Err(error("open", "the picture is too small for H.264"));
-        }
+        let (width, height) = ((settings.width & !1).max(2), (settings.height & !1).max(2));
         let time_base = Rational::new(settings.time_base.num, settings.time_base.den);
         let mut encoder =
             ffmpeg::codec::Context::new_with_codec(codec).encoder().video().map_err(|e| failed("set up", e))?;
@@ -73,7 +71,7 @@ impl Mp4Encoder {
         options.set("movflags", "+faststart");
         output.write_header_with(options).map_err(|e| failed("write the header", e))?;
         let stream_time_base = output.stream(0).expect("one stream was added").time_base();
-        let bgr = (AVPixelFormat::AV_PIX_FMT_BGR24, width, height);
+        let bgr = (AVPixelFormat::AV_PIX_FMT_BGR24, width.min(settings.width), height.min(settings.height));
         Ok(Self {
             output,
             encoder,

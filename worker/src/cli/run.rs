@@ -10,14 +10,13 @@ use clap::{Args, ValueEnum};
 use framefleet_contract::ErrorCode;
 use framefleet_contract::identity::JobId;
 use framefleet_contract::job_folder::{ANNOTATED, TRACKS};
-use framefleet_contract::outcome::State;
+use framefleet_contract::outcome::{Failure, State};
 use framefleet_contract::request::{ModelRef, Outputs, Request, Settings};
 use framefleet_contract::tracker_settings::ByteTrackSettings;
 use framefleet_contract::volume::Volume;
 use framefleet_models::{Catalog, Detector, Model, Runtime};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::io::{Write, stdout};
-use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 /// Detects and tracks objects in videos, and writes a folder of results for each.
@@ -53,8 +52,8 @@ pub struct Run {
     iou: f32,
 
     /// Infer every N-th frame only, beginning with the first
-    #[arg(long, value_name = "N", default_value = "1")]
-    every: NonZeroU32,
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count)]
+    every: u32,
 
     /// Keep only these classes, by name: person,car
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
@@ -65,11 +64,11 @@ pub struct Run {
     annotate: bool,
 
     /// Tracker: scores from which a detection is associated first; 0.1 more starts a track
-    #[arg(long, value_name = "SCORE", default_value_t = ByteTrackSettings::default().track_thresh)]
+    #[arg(long, value_name = "SCORE", default_value_t = ByteTrackSettings::default().track_thresh, value_parser = track_thresh)]
     track_thresh: f64,
 
     /// Tracker: greatest cost (1 - IoU x score) of a match in the first association
-    #[arg(long, value_name = "COST", default_value_t = ByteTrackSettings::default().match_thresh)]
+    #[arg(long, value_name = "COST", default_value_t = ByteTrackSettings::default().match_thresh, value_parser = match_thresh)]
     match_thresh: f64,
 
     /// Tracker: frames that a lost track is kept, counted at 30 frames/s
@@ -90,8 +89,8 @@ pub struct Run {
     device: Device,
 
     /// Inference threads; all cores when left out. Changes no result
-    #[arg(long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = thread_count)]
+    threads: Option<u32>,
 
     /// Print one line of JSON for each video to stdout, instead of progress and tables
     #[arg(long)]
@@ -118,7 +117,7 @@ impl Run {
             Ok(prepared) => self.run_jobs(prepared),
             Err(error) => {
                 print_error(error.code(), &error.to_string());
-                status_before_job(&error)
+                return status_before_job(&error);
             }
         };
         match recorder {
@@ -135,7 +134,8 @@ impl Run {
     fn prepare(&self) -> Result<Prepared> {
         let stop = Stop::on_signals().map_err(|e| JobError::BadRequest(format!("signals cannot be handled: {e}")))?;
         let job_id = self.job_id()?;
-        let settings = self.settings()?;
+        let settings = self.settings();
+        self.check_metrics_path()?;
         let sources = self.videos.iter().map(|video| source::identify(video)).collect::<Result<Vec<_>>>()?;
         let model = self.find_model()?;
         let model_ref = ModelRef { name: model.name.clone(), sha256: model.sha256.clone() };
@@ -147,8 +147,13 @@ impl Run {
         }
         let volume = Volume::open(&self.out)?;
         let runtime = Runtime::load()?;
-        let threads = self.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-        let detectors = (0..threads).map(|_| Ok(Detector::new(&runtime, &model)?)).collect::<Result<_>>()?;
+        let cores = || std::thread::available_parallelism().map_or(1, |cores| (cores.get() as u32).min(MOST_THREADS));
+        let threads = self.threads.unwrap_or_else(cores);
+        let detector = |_| {
+            stop.check()?;
+            Ok(Detector::new(&runtime, &model)?)
+        };
+        let detectors = (0..threads).map(detector).collect::<Result<_>>()?;
         tracing::info!(model = %model.name, threads, device = ?self.device, runtime = runtime.version(), "ready");
         Ok(Prepared { requests, volume, model, detectors, stop })
     }
@@ -160,20 +165,19 @@ impl Run {
         self.job_id.as_ref().map(JobId::new).transpose().map_err(|e| JobError::BadRequest(e.to_string()))
     }
 
-    fn settings(&self) -> Result<Settings> {
+    fn settings(&self) -> Settings {
         let tracker = ByteTrackSettings {
             track_thresh: self.track_thresh,
             match_thresh: self.match_thresh,
             track_buffer: self.track_buffer,
             ..ByteTrackSettings::default()
         };
-        tracker.validate().map_err(|e| JobError::BadRequest(e.to_string()))?;
         let classes = self.classes.clone().map(|mut names| {
             names.sort();
             names.dedup();
             names
         });
-        Ok(Settings { confidence: self.confidence, iou: self.iou, every: self.every.get(), classes, tracker })
+        Settings { confidence: self.confidence, iou: self.iou, every: self.every, classes, tracker }
     }
 
     fn find_model(&self) -> Result<Model> {
@@ -197,7 +201,7 @@ impl Run {
             };
             let result = job::run(request, &mut workplace).and_then(|finished| self.tell(request, &finished));
             let this = result.unwrap_or_else(|error| {
-                print_error(error.code(), &error.to_string());
+                self.tell_error(request, &error);
                 status_of(&error)
             });
             status = status.max(this);
@@ -240,6 +244,25 @@ impl Run {
             }
         }
         Ok(DONE)
+    }
+
+    /// A job without an outcome: it stays open, or is somebody else's.
+    fn tell_error(&self, request: &Request, error: &JobError) {
+        print_error(error.code(), &error.to_string());
+        if self.json {
+            let failure = Failure { code: error.code(), message: error.to_string() };
+            say(&serde_json::json!({ "job_id": request.job_id, "source": request.source.path, "error": failure })
+                .to_string());
+        }
+    }
+
+    /// What cannot be written at the end is said before hours of work.
+    fn check_metrics_path(&self) -> Result<()> {
+        let Some(path) = &self.metrics else { return Ok(()) };
+        let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        opened.map(|_| ()).map_err(|e| {
+            JobError::BadRequest(format!("--metrics {} cannot be written: {e}; choose another file", path.display()))
+        })
     }
 
     fn write_metrics(&self, metrics: &PrometheusHandle) -> u8 {
@@ -294,6 +317,37 @@ fn share(text: &str) -> std::result::Result<f32, String> {
         _ => Err("take a number from 0 to 1".to_owned()),
     }
 }
+
+fn track_thresh(text: &str) -> std::result::Result<f64, String> {
+    match text.parse() {
+        Ok(value) if (ByteTrackSettings::default().low_thresh..=1.0).contains(&value) => Ok(value),
+        _ => Err("take a number from 0.1 to 1".to_owned()),
+    }
+}
+
+fn match_thresh(text: &str) -> std::result::Result<f64, String> {
+    match text.parse() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("take a number from 0 to 1".to_owned()),
+    }
+}
+
+fn count(text: &str) -> std::result::Result<u32, String> {
+    match text.parse() {
+        Ok(value) if value > 0 => Ok(value),
+        _ => Err("take a whole number from 1 on".to_owned()),
+    }
+}
+
+fn thread_count(text: &str) -> std::result::Result<u32, String> {
+    match text.parse() {
+        Ok(value) if (1..=MOST_THREADS).contains(&value) => Ok(value),
+        _ => Err(format!("take a whole number from 1 to {MOST_THREADS}")),
+    }
+}
+
+/// Each has a session of its own, of tens of MiB.
+const MOST_THREADS: u32 = 256;
 
 fn positive(text: &str) -> std::result::Result<f64, String> {
     match text.parse() {
