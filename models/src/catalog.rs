@@ -21,7 +21,7 @@ impl Catalog {
     pub fn open(directory: &Path) -> Result<Self, ModelError> {
         let models = list(directory).map_err(|error| ModelError::NotFound {
             problem: format!("the model directory {} cannot be read: {error}", directory.display()),
-            remedy: "create it and put <name>.onnx into it".to_owned(),
+            remedy: "name the directory with --models, or give a model by its path, ./<name>.onnx".to_owned(),
         })?;
         Ok(Self { directory: directory.to_owned(), models })
     }
@@ -45,7 +45,10 @@ impl Catalog {
         match self.models.keys().next() {
             Some(name) if self.models.len() == 1 => self.find(name),
             _ => Err(ModelError::NotFound {
-                problem: format!("{} holds {} models, not one", self.directory.display(), self.models.len()),
+                problem: match self.models.len() {
+                    0 => format!("there is no model in {}", self.directory.display()),
+                    n => format!("{} holds {n} models", self.directory.display()),
+                },
                 remedy: self.choice(),
             }),
         }
@@ -55,7 +58,8 @@ impl Catalog {
         if self.models.is_empty() {
             return "put <name>.onnx into it".to_owned();
         }
-        format!("name one of: {}", self.names().collect::<Vec<_>>().join(", "))
+        let names = self.names().collect::<Vec<_>>().join(", ");
+        format!("name one of {names} with --model, or give a model by its path, ./<name>.onnx")
     }
 }
 
