@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 /// Detects and tracks objects in videos, and writes a folder of results for each.
 ///
-/// Results are in OUT/jobs/JOB_ID/: tracks.parquet (every detection with its track), summary.json, outcome.json and,
+/// Results are in OUT/jobs/ID/: tracks.parquet (every detection with its track), summary.json, outcome.json and,
 /// with --annotate, annotated.mp4. Running the same command again does nothing for a job that is done, and goes on
 /// with one that was cut off.
 #[derive(Debug, Args)]
