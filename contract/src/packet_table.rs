@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// One packet as the demuxer gives it. Its ordinal is its place in the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PacketRow {
     /// Presentation and decoding timestamps, in ticks of the stream's time base.
     pub pts: Option<i64>,

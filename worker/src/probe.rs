@@ -188,17 +188,7 @@ mod tests {
     }
 
     fn packets(pts: &[Option<i64>]) -> Vec<PacketRow> {
-        let row = |pts: &Option<i64>| PacketRow {
-            pts: *pts,
-            dts: None,
-            position: None,
-            size: 1,
-            checksum: 0,
-            key: false,
-            discard: false,
-            corrupt: false,
-            frame: None,
-        };
+        let row = |pts: &Option<i64>| PacketRow { pts: *pts, size: 1, ..PacketRow::default() };
         pts.iter().map(row).collect()
     }
 

@@ -80,17 +80,7 @@ mod tests {
 
     /// One tick is a second.
     fn probe(pts: &[i64], idr: &[usize]) -> Probe {
-        let packet = |pts: &i64| PacketRow {
-            pts: Some(*pts),
-            dts: None,
-            position: None,
-            size: 1,
-            checksum: 0,
-            key: false,
-            discard: false,
-            corrupt: false,
-            frame: Some(*pts),
-        };
+        let packet = |pts: &i64| PacketRow { pts: Some(*pts), size: 1, frame: Some(*pts), ..PacketRow::default() };
         let one = Ratio { num: 1, den: 1 };
         let video = Video {
             container: "mp4".into(),
