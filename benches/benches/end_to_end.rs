@@ -12,6 +12,7 @@ use framefleet_contract::volume::Volume;
 use framefleet_models::{Detector, Model, Runtime, Thresholds};
 use framefleet_native::ffmpeg::decode::{Decoder, Frame, Received};
 use framefleet_native::ffmpeg::demux::Demuxer;
+use framefleet_native::ffmpeg::limits::Limits;
 use framefleet_worker::interrupt::Stop;
 use framefleet_worker::job::{self, Workplace};
 use framefleet_worker::probe::{display_of, probe};
@@ -51,7 +52,7 @@ struct Rates {
 
 impl Bench {
     fn new(path: &Path, model: &Path) -> Self {
-        let video = probe(path, &Stop::default()).expect("the video can be read").video;
+        let video = probe(path, Limits::default(), &Stop::default()).expect("the video can be read").video;
         let runtime = Runtime::load().expect("ONNX Runtime is installed: ./dev setup");
         let model = Model::open(model).expect("the model can be read");
         let cores = std::thread::available_parallelism().map_or(1, Into::into);
@@ -154,6 +155,7 @@ impl Bench {
             model: &self.model,
             detectors: &mut detectors,
             segment_seconds: 60.0,
+            limits: Limits::default(),
             progress: Display::Hidden,
             stop: &Stop::default(),
         };
@@ -163,7 +165,7 @@ impl Bench {
     }
 
     fn for_each_frame(&self, sink: &mut dyn FnMut(Frame) -> bool) {
-        let mut demuxer = Demuxer::open(&self.path).expect("the video opens");
+        let mut demuxer = Demuxer::open(&self.path, Limits::default()).expect("the video opens");
         let mut decoder = Decoder::open(&demuxer, display_of(&self.video), 1).expect("its codec has a decoder");
         while let Some(packet) = demuxer.next_packet().expect("the video can be read") {
             decoder.send_as_is(&packet).expect("packets can be sent");

@@ -5,6 +5,7 @@ pub mod decode;
 pub mod demux;
 pub mod encode;
 pub mod idr;
+pub mod limits;
 
 use ffmpeg_next as ffmpeg;
 use framefleet_contract::ErrorCode;

@@ -9,6 +9,7 @@ use framefleet_contract::plan::{Numbering, Plan, Segment};
 use framefleet_native::ffmpeg::MediaError;
 use framefleet_native::ffmpeg::decode::{Decoder, Frame, Received};
 use framefleet_native::ffmpeg::demux::{Demuxer, Packet};
+use framefleet_native::ffmpeg::limits::Limits;
 use std::path::{Path, PathBuf};
 
 /// A frame with its place in the video.
@@ -40,6 +41,7 @@ const DECODER_THREADS: usize = 1;
 #[derive(Debug)]
 pub struct SegmentDecoder<'a> {
     path: PathBuf,
+    limits: Limits,
     plan: &'a Plan,
     folder: &'a JobFolder,
     stop: &'a Stop,
@@ -67,8 +69,8 @@ impl Reader {
 }
 
 impl<'a> SegmentDecoder<'a> {
-    pub fn new(path: &Path, plan: &'a Plan, folder: &'a JobFolder, stop: &'a Stop) -> Self {
-        Self { path: path.to_owned(), plan, folder, stop, reader: None }
+    pub fn new(path: &Path, limits: Limits, plan: &'a Plan, folder: &'a JobFolder, stop: &'a Stop) -> Self {
+        Self { path: path.to_owned(), limits, plan, folder, stop, reader: None }
     }
 
     /// Hands every frame of the segment to `sink`, in the order in which the decoder gives them.
@@ -114,7 +116,7 @@ impl<'a> SegmentDecoder<'a> {
         {
             return Ok(reader);
         }
-        let mut reader = Reader { demuxer: Demuxer::open(&self.path)?, next: 0, read_ahead: None };
+        let mut reader = Reader { demuxer: Demuxer::open(&self.path, self.limits)?, next: 0, read_ahead: None };
         while reader.next < segment.start {
             self.stop.check()?;
             if reader.next_packet()?.is_none() {
@@ -128,7 +130,7 @@ impl<'a> SegmentDecoder<'a> {
     /// what is read after it. `None` where it was of no use.
     fn seek(&self, ordinal: u64, first: &PacketRow) -> Result<Option<Reader>> {
         let Some(aim) = first.dts.or(first.pts) else { return Ok(None) };
-        let mut demuxer = Demuxer::open(&self.path)?;
+        let mut demuxer = Demuxer::open(&self.path, self.limits)?;
         if demuxer.seek_before(aim).is_err() {
             return Ok(None);
         }

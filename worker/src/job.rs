@@ -16,6 +16,7 @@ use framefleet_contract::request::{Request, VERSION};
 use framefleet_contract::volume::{Put, Volume};
 use framefleet_contract::{Disposition, ErrorCode};
 use framefleet_models::{Detector, Model, Thresholds};
+use framefleet_native::ffmpeg::limits::Limits;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
@@ -27,6 +28,7 @@ pub struct Workplace<'a> {
     pub detectors: &'a mut [Detector],
     /// Least length of a segment.
     pub segment_seconds: f64,
+    pub limits: Limits,
     pub progress: Display,
     pub stop: &'a Stop,
 }
@@ -105,6 +107,7 @@ fn work(request: &Request, folder: &JobFolder, workplace: &mut Workplace<'_>) ->
         let progress = Progress::new(workplace.progress, "detecting", &name, packets.div_ceil(every.into()));
         let detection = Detection {
             video: &request.source.path,
+            limits: workplace.limits,
             plan: &plan,
             folder,
             segments: &missing,
@@ -128,7 +131,14 @@ fn work(request: &Request, folder: &JobFolder, workplace: &mut Workplace<'_>) ->
     if request.outputs.annotated && !folder.has(ANNOTATED)? {
         let drawing = Instant::now();
         let progress = Progress::new(workplace.progress, "drawing", &name, plan.video.packets);
-        let rendering = Rendering { video: &request.source.path, plan: &plan, folder, class_names, every };
+        let rendering = Rendering {
+            video: &request.source.path,
+            limits: workplace.limits,
+            plan: &plan,
+            folder,
+            class_names,
+            every,
+        };
         render::render(&rendering, &progress, workplace.stop)?;
         stages.insert("draw".to_owned(), summarise::alone(drawing));
     }
@@ -152,7 +162,7 @@ fn plan(request: &Request, folder: &JobFolder, workplace: &Workplace<'_>) -> Res
     if let Some(plan) = folder.plan()? {
         return Ok(plan);
     }
-    let probe = probe(&request.source.path, workplace.stop)?;
+    let probe = probe(&request.source.path, workplace.limits, workplace.stop)?;
     source::check_unchanged(&request.source)?;
     put_model(workplace)?;
     let plan = segment::plan(&probe, &request.model, workplace.segment_seconds);

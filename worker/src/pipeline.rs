@@ -16,6 +16,7 @@ use framefleet_contract::job_folder::JobFolder;
 use framefleet_contract::plan::{Plan, Segment};
 use framefleet_contract::summary::StageTime;
 use framefleet_models::{Detector, Thresholds};
+use framefleet_native::ffmpeg::limits::Limits;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::thread::{Builder, ScopedJoinHandle};
@@ -30,6 +31,7 @@ const RESULTS: usize = 256;
 #[derive(Debug, Clone, Copy)]
 pub struct Detection<'a> {
     pub video: &'a Path,
+    pub limits: Limits,
     pub plan: &'a Plan,
     pub folder: &'a JobFolder,
     pub segments: &'a [Segment],
@@ -105,7 +107,7 @@ fn decode(
     results: &Sender<ToWriter>,
 ) -> Result<StageTime> {
     let mut clock = StageClock::start();
-    let mut decoder = SegmentDecoder::new(work.video, work.plan, work.folder, stop);
+    let mut decoder = SegmentDecoder::new(work.video, work.limits, work.plan, work.folder, stop);
     let decoded_total = ::metrics::counter!("framefleet_frames_decoded_total");
     let damaged_total = ::metrics::counter!("framefleet_frames_damaged_total");
     for segment in work.segments {

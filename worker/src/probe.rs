@@ -6,6 +6,7 @@ use framefleet_contract::packet_table::PacketRow;
 use framefleet_contract::plan::{Numbering, Ratio, Video};
 use framefleet_native::ffmpeg::MediaError;
 use framefleet_native::ffmpeg::demux::{Demuxer, Packet, StreamInfo};
+use framefleet_native::ffmpeg::limits::Limits;
 use framefleet_native::picture::{Display, Rotation};
 use std::fs;
 use std::path::Path;
@@ -29,8 +30,8 @@ const FALLBACK_FRAME_RATE: Ratio = Ratio { num: 30, den: 1 };
 const PLAUSIBLE_FRAME_RATES: std::ops::RangeInclusive<f64> = 0.01..=1000.0;
 
 /// Demuxes the whole file.
-pub fn probe(path: &Path, stop: &Stop) -> Result<Probe> {
-    let mut demuxer = Demuxer::open(path)?;
+pub fn probe(path: &Path, limits: Limits, stop: &Stop) -> Result<Probe> {
+    let mut demuxer = Demuxer::open(path, limits)?;
     let info = demuxer.info()?;
     refuse_truncated(path, &info)?;
     let mut packets = Vec::new();

@@ -9,6 +9,7 @@ use framefleet_contract::job_folder::{ANNOTATED, JobFolder};
 use framefleet_contract::plan::{Plan, Ratio};
 use framefleet_native::ffmpeg::convert::BgrConverter;
 use framefleet_native::ffmpeg::encode::{Mp4Encoder, Mp4Settings};
+use framefleet_native::ffmpeg::limits::Limits;
 use framefleet_native::picture::Rotation;
 use opencv::core::{self, Mat, MatTraitConst, MatTraitConstManual, MatTraitManual, Scalar};
 use pen::Pen;
@@ -26,6 +27,7 @@ const MICROSECONDS: Ratio = Ratio { num: 1, den: 1_000_000 };
 #[derive(Debug, Clone, Copy)]
 pub struct Rendering<'a> {
     pub video: &'a Path,
+    pub limits: Limits,
     pub plan: &'a Plan,
     pub folder: &'a JobFolder,
     pub class_names: &'a [String],
@@ -37,7 +39,7 @@ pub struct Rendering<'a> {
 pub fn render(work: &Rendering<'_>, progress: &Progress, stop: &Stop) -> Result<()> {
     let staged = work.folder.stage(ANNOTATED)?;
     let mut annotator = Annotator::new(work, staged.path())?;
-    let mut decoder = SegmentDecoder::new(work.video, work.plan, work.folder, stop);
+    let mut decoder = SegmentDecoder::new(work.video, work.limits, work.plan, work.folder, stop);
     for segment in &work.plan.segments {
         let mut drawn = Ok(());
         decoder.decode(segment, &mut |frame| {

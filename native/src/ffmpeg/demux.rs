@@ -1,6 +1,7 @@
 //! Reads the packets of a file's video stream.
 
 use super::idr::IdrFinder;
+use super::limits::Limits;
 use super::{MediaError, initialise};
 use crate::picture::Rotation;
 use ffmpeg::codec::packet;
@@ -21,6 +22,7 @@ pub struct Demuxer {
     input: Input,
     stream: usize,
     path: PathBuf,
+    limits: Limits,
 }
 
 /// What the container says of the video stream.
@@ -105,19 +107,20 @@ impl Packet {
 
 impl Demuxer {
     /// Opens a regular file. Only the file itself is read, whatever it says of other files or hosts.
-    pub fn open(path: &Path) -> Result<Self, MediaError> {
+    pub fn open(path: &Path, limits: Limits) -> Result<Self, MediaError> {
         initialise();
         let name = path.to_str().filter(|name| !name.contains('\0')).ok_or_else(|| MediaError::PathDenied {
             path: path.to_owned(),
             reason: "its name is not UTF-8; rename it".to_owned(),
         })?;
         let mut options = Dictionary::new();
+        options.set("probesize", &limits.probe_bytes.to_string());
         options.set("protocol_whitelist", "file");
         options.set("format_whitelist", FORMATS);
         let input =
             ffmpeg::format::input_with_dictionary(&format!("file:{name}"), options).map_err(|e| open_error(path, e))?;
         let stream = video_stream(&input).ok_or_else(|| no_video(path, "it has no video stream".to_owned()))?;
-        let mut demuxer = Self { input, stream, path: path.to_owned() };
+        let mut demuxer = Self { input, stream, path: path.to_owned(), limits };
         demuxer.skip_other_streams();
         Ok(demuxer)
     }

@@ -15,6 +15,7 @@ use framefleet_contract::request::{ModelRef, Outputs, Request, Settings};
 use framefleet_contract::tracker_settings::ByteTrackSettings;
 use framefleet_contract::volume::Volume;
 use framefleet_models::{Catalog, Detector, Model, Runtime};
+use framefleet_native::ffmpeg::limits::Limits;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
@@ -196,6 +197,7 @@ impl Run {
                 model: &prepared.model,
                 detectors: &mut prepared.detectors,
                 segment_seconds: self.segment_seconds,
+                limits: Limits::default(),
                 progress: if self.json { Display::Hidden } else { Display::Visible },
                 stop: &prepared.stop,
             };
