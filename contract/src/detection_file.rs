@@ -7,6 +7,7 @@ use arrow_array::{Array, ArrayRef, DictionaryArray, Float32Array, Int32Array, In
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Write;
@@ -26,7 +27,7 @@ pub struct Row {
 }
 
 /// What a segment's file says of itself beside its rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentInfo {
     pub index: u32,
     /// Frames that the decoder gave.
@@ -37,6 +38,10 @@ pub struct SegmentInfo {
     pub inferred: u64,
     /// One more than the number of the last frame: where the next segment begins.
     pub end_frame: i64,
+    /// CRC-32 of the first packet's picture, and of the picture of the first packet behind the segment, which its
+    /// decoder was given too: neighbours that were cut rightly agree. `None` where no such picture came out.
+    pub first_picture: Option<u32>,
+    pub next_picture: Option<u32>,
 }
 
 const SEGMENT_KEY: &str = "framefleet.segment";
@@ -61,10 +66,17 @@ pub struct RowWriter<W: Write + Send> {
 }
 
 impl<W: Write + Send> RowWriter<W> {
-    /// A segment's file. `class_names` has a name for every `class_id` that will come.
-    pub fn segment(sink: W, class_names: &[String], info: &SegmentInfo) -> Result<Self, ParquetError> {
+    /// A segment's file, to be ended by [`RowWriter::finish_segment`]. `class_names` has a name for every `class_id`
+    /// that will come.
+    pub fn segment(sink: W, class_names: &[String]) -> Result<Self, ParquetError> {
+        Self::new(sink, Kind::Segment, class_names, Vec::new())
+    }
+
+    /// Adds what the segment says of itself, and writes the rest.
+    pub fn finish_segment(mut self, info: &SegmentInfo) -> Result<(), ParquetError> {
         let info = serde_json::to_string(info).map_err(|e| ParquetError::External(Box::new(e)))?;
-        Self::new(sink, Kind::Segment, class_names, vec![(SEGMENT_KEY.to_owned(), info)])
+        self.writer.append_key_value_metadata(KeyValue::new(SEGMENT_KEY.to_owned(), info));
+        self.finish()
     }
 
     /// The job's result. `metadata` holds what it depends on, and nothing that differs between two runs of the same work.
@@ -224,11 +236,12 @@ mod tests {
 
     #[test]
     fn a_segment_keeps_its_counts_and_no_track() {
-        let info = SegmentInfo { index: 3, decoded: 10, damaged: 1, inferred: 9, end_frame: 40 };
+        let info =
+            SegmentInfo { index: 3, decoded: 10, damaged: 1, inferred: 9, end_frame: 40, ..SegmentInfo::default() };
         let mut bytes = Vec::new();
-        let mut writer = RowWriter::segment(&mut bytes, &names(), &info).unwrap();
+        let mut writer = RowWriter::segment(&mut bytes, &names()).unwrap();
         writer.push(row(1)).unwrap();
-        writer.finish().unwrap();
+        writer.finish_segment(&info).unwrap();
         let file = file_of(&bytes);
         assert_eq!(read_segment_info(file.path()).unwrap(), info);
         let rows: Vec<Row> = read_rows(file.path()).unwrap().flat_map(Result::unwrap).collect();

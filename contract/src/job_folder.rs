@@ -4,7 +4,7 @@ use crate::detection_file::{self, Row, RowWriter, SegmentInfo};
 use crate::error_code::ErrorCode;
 use crate::identity::{JobId, Sha256};
 use crate::outcome::{Outcome, PublishedFile};
-use crate::packet_table::{self, PacketRow};
+use crate::packet_table::{self, PacketRow, PacketWriter};
 use crate::plan::{Plan, Segment};
 use crate::request::Request;
 use crate::summary::Summary;
@@ -12,12 +12,14 @@ use crate::volume::{self, Put, Staged, Volume, VolumeError};
 use parquet::errors::ParquetError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 pub const REQUEST: &str = "request.json";
 pub const PLAN: &str = "plan.json";
+/// Counts instead of the plan, once it is there: the plan was seen not to give what the whole video gives.
+pub const SEQUENTIAL_PLAN: &str = "plan-sequential.json";
 pub const PACKETS: &str = "packets.parquet";
 pub const TRACKS: &str = "tracks.parquet";
 pub const SUMMARY: &str = "summary.json";
@@ -90,26 +92,49 @@ impl JobFolder {
 
     /// The plan, if the job has one.
     pub fn plan(&self) -> Result<Option<Plan>> {
-        let plan: Option<Plan> = self.read_json_if_there(PLAN)?;
-        match plan.as_ref().map(Plan::check) {
-            Some(Err(reason)) => Err(JobFolderError::Damaged { path: self.path_of(PLAN), reason }),
-            _ => Ok(plan),
+        for name in [SEQUENTIAL_PLAN, PLAN] {
+            let Some(plan) = self.read_json_if_there::<Plan>(name)? else { continue };
+            return match plan.check() {
+                Ok(()) => Ok(Some(plan)),
+                Err(reason) => Err(JobFolderError::Damaged { path: self.path_of(name), reason }),
+            };
         }
+        Ok(None)
     }
 
-    /// Puts the packet table and then the plan, so that whoever sees a plan finds its table; gives the plan that counts.
-    pub fn put_plan(&self, plan: &Plan, packets: &[PacketRow]) -> Result<Plan> {
+    /// Publishes the packet table, whose rows `fill` pushes in the order of the file. Before the plan, so that whoever
+    /// sees a plan finds its table. If `fill` fails, nothing is published.
+    pub fn put_packets<T, E: From<JobFolderError>>(
+        &self,
+        fill: impl FnOnce(&mut dyn FnMut(PacketRow) -> Result<()>) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        let path = self.path_of(PACKETS);
+        let failed = |e| E::from(write_error(&path, e));
         let mut staged = self.stage(PACKETS)?;
-        packet_table::write(&mut staged, packets).map_err(|e| write_error(&self.path_of(PACKETS), e))?;
-        staged.publish()?;
+        let mut writer = PacketWriter::new(&mut staged).map_err(failed)?;
+        let filled = fill(&mut |row| writer.push(row).map_err(|e| write_error(&path, e)))?;
+        writer.finish().map_err(failed)?;
+        staged.publish().map_err(JobFolderError::from)?;
+        Ok(filled)
+    }
+
+    /// Puts the plan, and gives the one that counts.
+    pub fn put_plan(&self, plan: &Plan) -> Result<Plan> {
         self.put_json(PLAN, plan)?;
         self.read_json(PLAN)
     }
 
+    /// Puts the plan that replaces a refuted one, and gives the one that counts.
+    pub fn put_sequential_plan(&self, plan: &Plan) -> Result<Plan> {
+        self.put_json(SEQUENTIAL_PLAN, plan)?;
+        self.read_json(SEQUENTIAL_PLAN)
+    }
+
     /// The packets `[start, end)` of the plan's table.
-    pub fn packets(&self, start: u64, end: u64) -> Result<Vec<PacketRow>> {
+    pub fn packets(&self, start: u64, end: u64) -> Result<impl Iterator<Item = Result<PacketRow>> + use<>> {
         let path = self.path_of(PACKETS);
-        packet_table::read(&path, start, end).map_err(|e| read_error(&path, &e))
+        let rows = packet_table::read(&path, start, end).map_err(|e| read_error(&path, &e))?;
+        Ok(rows.map(move |row| row.map_err(|e| read_error(&path, &e))))
     }
 
     /// The segments of the plan that are not published yet, in order.
@@ -136,22 +161,13 @@ impl JobFolder {
         unreachable!("a segment is not attempted four billion times")
     }
 
-    /// Publishes a segment's rows, which are in presentation order.
-    pub fn put_segment(
-        &self,
-        class_names: &[String],
-        info: &SegmentInfo,
-        rows: impl IntoIterator<Item = Row>,
-    ) -> Result<Put> {
-        let name = segment_name(info.index);
-        let mut staged = self.stage(&name)?;
-        let write = || {
-            let mut writer = RowWriter::segment(&mut staged, class_names, info)?;
-            rows.into_iter().try_for_each(|row| writer.push(row))?;
-            writer.finish()
-        };
-        write().map_err(|e| write_error(&self.path_of(&name), e))?;
-        Ok(staged.publish()?)
+    /// Begins a segment's file.
+    pub fn begin_segment(&self, class_names: &[String], index: u32) -> Result<StagedSegment> {
+        let name = segment_name(index);
+        let path = self.path_of(&name);
+        let staged = self.stage(&name)?;
+        let writer = RowWriter::segment(staged.handle()?, class_names).map_err(|e| write_error(&path, e))?;
+        Ok(StagedSegment { staged, writer, path })
     }
 
     /// What a published segment says of itself.
@@ -283,6 +299,26 @@ impl JobFolder {
             }
             other => other.map(Some),
         }
+    }
+}
+
+/// A segment's file under its temporary name. Dropped without [`StagedSegment::publish`], it leaves nothing behind.
+#[derive(Debug)]
+pub struct StagedSegment {
+    staged: Staged,
+    writer: RowWriter<File>,
+    path: PathBuf,
+}
+
+impl StagedSegment {
+    /// Takes the next row, in presentation order.
+    pub fn push(&mut self, row: Row) -> Result<()> {
+        self.writer.push(row).map_err(|e| write_error(&self.path, e))
+    }
+
+    pub fn publish(self, info: &SegmentInfo) -> Result<Put> {
+        self.writer.finish_segment(info).map_err(|e| write_error(&self.path, e))?;
+        Ok(self.staged.publish()?)
     }
 }
 

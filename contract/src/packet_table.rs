@@ -2,7 +2,8 @@
 
 use crate::parquet_file::{self, BATCH_ROWS, Columns, column};
 use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array};
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
 use std::fs::File;
 use std::io::Write;
@@ -17,25 +18,59 @@ pub struct PacketRow {
     pub dts: Option<i64>,
     /// Byte position in the file.
     pub position: Option<i64>,
-    /// Bytes.
+    /// Bytes, without zero bytes in front: where a stream has start codes, a parser may give those to either neighbour.
     pub size: u32,
-    /// CRC-32 of the bytes.
+    /// CRC-32 of these bytes.
     pub checksum: u32,
     pub key: bool,
     /// Its picture is decoded but not shown: before the start of an edit list, say.
     pub discard: bool,
     pub corrupt: bool,
-    /// The number of its frame: the rank of `pts` among the packets that are shown. `None` where packets do not tell.
-    pub frame: Option<i64>,
+    /// Whether a frame is expected to come out of the decoder for it.
+    pub shown: bool,
 }
 
-const COLUMNS: Columns = Columns { rising: &["ordinal", "pts", "dts", "position", "frame"], floats: &[] };
+const COLUMNS: Columns = Columns { rising: &["ordinal", "pts", "dts", "position"], floats: &[] };
 
-/// Writes the whole table.
-pub fn write(sink: &mut (impl Write + Send), rows: &[PacketRow]) -> Result<(), ParquetError> {
+/// Writes the table row by row.
+pub(crate) struct PacketWriter<W: Write + Send> {
+    writer: ArrowWriter<W>,
+    schema: SchemaRef,
+    written: i64,
+    rows: Vec<PacketRow>,
+}
+
+impl<W: Write + Send> PacketWriter<W> {
+    pub fn new(sink: W) -> Result<Self, ParquetError> {
+        let schema = schema();
+        let writer = parquet_file::writer(sink, schema.clone(), &COLUMNS, Vec::new())?;
+        Ok(Self { writer, schema, written: 0, rows: Vec::with_capacity(BATCH_ROWS) })
+    }
+
+    pub fn push(&mut self, row: PacketRow) -> Result<(), ParquetError> {
+        self.rows.push(row);
+        if self.rows.len() == BATCH_ROWS { self.write_batch() } else { Ok(()) }
+    }
+
+    /// Writes what is left and the footer, down to the sink.
+    pub fn finish(mut self) -> Result<(), ParquetError> {
+        self.write_batch()?;
+        self.writer.finish()?;
+        Ok(self.writer.sync()?)
+    }
+
+    fn write_batch(&mut self) -> Result<(), ParquetError> {
+        self.writer.write(&RecordBatch::try_new(self.schema.clone(), columns_of(self.written, &self.rows))?)?;
+        self.written += self.rows.len() as i64;
+        self.rows.clear();
+        Ok(())
+    }
+}
+
+fn schema() -> SchemaRef {
     let optional = |name: &str| Field::new(name, DataType::Int64, true);
     let flag = |name: &str| Field::new(name, DataType::Boolean, false);
-    let schema = Arc::new(Schema::new(vec![
+    Arc::new(Schema::new(vec![
         Field::new("ordinal", DataType::Int64, false),
         optional("pts"),
         optional("dts"),
@@ -45,15 +80,8 @@ pub fn write(sink: &mut (impl Write + Send), rows: &[PacketRow]) -> Result<(), P
         flag("key"),
         flag("discard"),
         flag("corrupt"),
-        optional("frame"),
-    ]));
-    let mut writer = parquet_file::writer(sink, schema.clone(), &COLUMNS, Vec::new())?;
-    for (i, rows) in rows.chunks(BATCH_ROWS).enumerate() {
-        let first = (i * BATCH_ROWS) as i64;
-        writer.write(&RecordBatch::try_new(schema.clone(), columns_of(first, rows))?)?;
-    }
-    writer.finish()?;
-    Ok(writer.sync()?)
+        flag("shown"),
+    ]))
 }
 
 fn columns_of(first: i64, rows: &[PacketRow]) -> Vec<ArrayRef> {
@@ -72,37 +100,64 @@ fn columns_of(first: i64, rows: &[PacketRow]) -> Vec<ArrayRef> {
         flag(|row| row.key),
         flag(|row| row.discard),
         flag(|row| row.corrupt),
-        optional(|row| row.frame),
+        flag(|row| row.shown),
     ]
 }
 
-/// The packets `[start, end)` by ordinal, so that a segment's worker reads only its slice.
-pub fn read(path: &Path, start: u64, end: u64) -> Result<Vec<PacketRow>, ParquetError> {
+/// The packets `[start, end)` by ordinal, a batch in memory at a time. The last item is an error if the table is shorter.
+pub fn read(
+    path: &Path,
+    start: u64,
+    end: u64,
+) -> Result<impl Iterator<Item = Result<PacketRow, ParquetError>> + use<>, ParquetError> {
     let take = end.saturating_sub(start) as usize;
     let (_, batches) = parquet_file::reader(File::open(path)?, start as usize, Some(take))?;
-    let mut rows = Vec::with_capacity(take.min(1 << 20));
-    for batch in batches {
-        read_batch(&batch?, &mut rows)?;
-    }
-    if rows.len() == take {
-        Ok(rows)
-    } else {
-        Err(ParquetError::General(format!("{} packets where {take} should be", rows.len())))
+    Ok(PacketRows { batches, ready: Vec::new().into_iter(), missing: take })
+}
+
+struct PacketRows<B> {
+    batches: B,
+    ready: std::vec::IntoIter<PacketRow>,
+    /// Rows that are still to come.
+    missing: usize,
+}
+
+impl<B: Iterator<Item = Result<RecordBatch, ArrowError>>> Iterator for PacketRows<B> {
+    type Item = Result<PacketRow, ParquetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(row) = self.ready.next() {
+                self.missing = self.missing.saturating_sub(1);
+                return Some(Ok(row));
+            }
+            let rows = match self.batches.next() {
+                Some(batch) => batch.map_err(ParquetError::from).and_then(|batch| rows_of(&batch)),
+                None if self.missing == 0 => return None,
+                None => Err(ParquetError::General(format!("{} packets fewer than there should be", self.missing))),
+            };
+            match rows {
+                Ok(rows) => self.ready = rows.into_iter(),
+                Err(error) => {
+                    self.missing = 0;
+                    return Some(Err(error));
+                }
+            }
+        }
     }
 }
 
-fn read_batch(batch: &RecordBatch, rows: &mut Vec<PacketRow>) -> Result<(), ParquetError> {
-    let [pts, dts, position, frame] = [
-        column::<Int64Array>(batch, "pts")?,
-        column(batch, "dts")?,
-        column(batch, "position")?,
-        column(batch, "frame")?,
-    ];
+fn rows_of(batch: &RecordBatch) -> Result<Vec<PacketRow>, ParquetError> {
+    let [pts, dts, position] = [column::<Int64Array>(batch, "pts")?, column(batch, "dts")?, column(batch, "position")?];
     let [size, checksum] = [column::<UInt32Array>(batch, "size")?, column(batch, "checksum")?];
-    let [key, discard, corrupt] =
-        [column::<BooleanArray>(batch, "key")?, column(batch, "discard")?, column(batch, "corrupt")?];
+    let [key, discard, corrupt, shown] = [
+        column::<BooleanArray>(batch, "key")?,
+        column(batch, "discard")?,
+        column(batch, "corrupt")?,
+        column(batch, "shown")?,
+    ];
     let optional = |column: &Int64Array, i: usize| column.is_valid(i).then(|| column.value(i));
-    rows.extend((0..batch.num_rows()).map(|i| PacketRow {
+    let row = |i: usize| PacketRow {
         pts: optional(pts, i),
         dts: optional(dts, i),
         position: optional(position, i),
@@ -111,9 +166,9 @@ fn read_batch(batch: &RecordBatch, rows: &mut Vec<PacketRow>) -> Result<(), Parq
         key: key.value(i),
         discard: discard.value(i),
         corrupt: corrupt.value(i),
-        frame: optional(frame, i),
-    }));
-    Ok(())
+        shown: shown.value(i),
+    };
+    Ok((0..batch.num_rows()).map(row).collect())
 }
 
 #[cfg(test)]
@@ -130,7 +185,7 @@ mod tests {
             key: i % 50 == 0,
             discard: i < 2,
             corrupt: i == 7,
-            frame: Some(i),
+            shown: i % 11 != 0,
         }
     }
 
@@ -138,9 +193,12 @@ mod tests {
     fn a_slice_is_the_rows_of_its_ordinals() {
         let rows: Vec<PacketRow> = (0..20_000).map(row).collect();
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        write(&mut file, &rows).unwrap();
-        assert_eq!(read(file.path(), 0, 20_000).unwrap(), rows);
-        assert_eq!(read(file.path(), 8_190, 8_200).unwrap(), rows[8_190..8_200]);
-        assert!(read(file.path(), 19_990, 20_001).is_err());
+        let mut writer = PacketWriter::new(&mut file).unwrap();
+        rows.iter().for_each(|row| writer.push(*row).unwrap());
+        writer.finish().unwrap();
+        let slice = |start, end| read(file.path(), start, end).unwrap().collect::<Result<Vec<_>, _>>();
+        assert_eq!(slice(0, 20_000).unwrap(), rows);
+        assert_eq!(slice(8_190, 8_200).unwrap(), rows[8_190..8_200]);
+        assert!(slice(19_990, 20_001).is_err());
     }
 }

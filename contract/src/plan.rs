@@ -4,6 +4,9 @@ use crate::request::ModelRef;
 use serde::{Deserialize, Serialize};
 
 /// The decision that every later step follows. On a resume, the stored plan wins over the command line.
+///
+/// Whoever decodes a segment checks that exactly the planned frames come out. Where they do not, the plan is refuted,
+/// and [`Plan::sequential`] takes its place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     pub version: u32,
@@ -11,12 +14,25 @@ pub struct Plan {
     pub video: Video,
     pub numbering: Numbering,
     pub segments: Vec<Segment>,
-    /// Why the video was not cut, where it could have been long enough.
+    /// Why the video is one segment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub one_segment_because: Option<String>,
 }
 
 impl Plan {
+    /// The plan that cannot be wrong: everything decoded in order by one worker, and frames counted as they come. Its
+    /// segment has a number of its own, so that it meets nothing that was published under this plan.
+    #[must_use]
+    pub fn sequential(&self, because: String) -> Self {
+        let index = self.segments.last().map_or(0, |last| last.index + 1);
+        Self {
+            numbering: Numbering::Output,
+            segments: vec![Segment::whole(index, self.video.packets)],
+            one_segment_because: Some(because),
+            ..self.clone()
+        }
+    }
+
     /// Whether everything in a plan that was read back can be relied on.
     ///
     /// # Errors
@@ -25,12 +41,19 @@ impl Plan {
         if !self.video.time_base.is_positive() || !self.video.frame_rate.is_positive() {
             return Err("a time base or frame rate that is not positive".to_owned());
         }
+        let first = self.segments.first().map_or(0, |segment| segment.index);
         let mut next = 0;
-        for (index, segment) in self.segments.iter().enumerate() {
-            if segment.index as usize != index || segment.start != next || segment.end <= segment.start {
+        for (index, segment) in (first..).zip(&self.segments) {
+            if segment.index != index || segment.start != next || segment.end <= segment.start {
                 return Err(format!("segment {index} does not begin where the one before it ends"));
             }
+            if segment.decode_from > segment.start || segment.seek_to > segment.decode_from || segment.first_frame < 0 {
+                return Err(format!("segment {index} is to be decoded from behind its start"));
+            }
             next = segment.end;
+        }
+        if self.numbering == Numbering::Output && self.segments.len() != 1 {
+            return Err("several segments, and frames that only the order of decoding numbers".to_owned());
         }
         if next == 0 || next != self.video.packets {
             return Err(format!("its segments hold {next} packets, the video {}", self.video.packets));
@@ -60,8 +83,8 @@ pub struct Video {
     pub frame_rate: Ratio,
     /// Video packets in the file.
     pub packets: u64,
-    /// The smallest presentation timestamp of the packets, in ticks; absent where they carry none. Time zero of
-    /// `pts_us` where frames are numbered by packets; where they are counted, that is the first decoded frame's.
+    /// The smallest presentation timestamp of the packets that are shown, in ticks; absent where they carry none. Time
+    /// zero of `pts_us` where frames are numbered by packets; where they are counted, that is the first decoded frame's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_pts: Option<i64>,
     /// Last minus first presentation time plus one frame.
@@ -97,7 +120,8 @@ impl Ratio {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Numbering {
-    /// From the rank of its packet's timestamp among all packets: known before anything is decoded, so any segment knows its own.
+    /// From the rank of its packet's timestamp among the packets that are shown: known before anything is decoded, so
+    /// any segment knows its own.
     Packets,
     /// From counting what the decoder puts out. Only for a plan of one segment.
     Output,
@@ -109,6 +133,19 @@ pub struct Segment {
     pub index: u32,
     pub start: u64,
     pub end: u64,
+    /// The keyframe from which decoding begins, at or before `start`; what comes before `start` is thrown away.
+    pub decode_from: u64,
+    /// The keyframe to aim at when seeking, at or before `decode_from`; 0 is the beginning of the file.
+    pub seek_to: u64,
+    /// The number of its first frame. 0 where frames are counted.
+    pub first_frame: i64,
+}
+
+impl Segment {
+    /// All packets of a video, decoded from the beginning.
+    pub fn whole(index: u32, packets: u64) -> Self {
+        Self { index, start: 0, end: packets, decode_from: 0, seek_to: 0, first_frame: 0 }
+    }
 }
 
 #[cfg(test)]
@@ -121,6 +158,50 @@ mod tests {
         assert_eq!(ntsc.ticks_to_us(1), 33367);
         assert_eq!(ntsc.ticks_to_us(-1), -33367);
         assert_eq!(Ratio { num: 1, den: 90000 }.ticks_to_us(45), 500);
+    }
+
+    fn plan(numbering: Numbering, segments: Vec<Segment>) -> Plan {
+        let one = Ratio { num: 1, den: 1 };
+        let video = Video {
+            container: "mp4".into(),
+            codec: "h264".into(),
+            pixel_format: "yuv420p".into(),
+            coded_width: 2,
+            coded_height: 2,
+            width: 2,
+            height: 2,
+            rotation_degrees: 0,
+            time_base: one,
+            frame_rate: one,
+            packets: 10,
+            first_pts: Some(0),
+            duration_us: 0,
+        };
+        let model = ModelRef { name: "m".into(), sha256: crate::identity::Sha256::of(b"m") };
+        Plan { version: 1, model, video, numbering, segments, one_segment_because: None }
+    }
+
+    #[test]
+    fn the_sequential_plan_meets_no_segment_of_the_plan_it_replaces() {
+        let second = Segment { index: 1, start: 4, end: 10, decode_from: 4, seek_to: 0, first_frame: 4 };
+        let cut = plan(Numbering::Packets, vec![Segment { end: 4, ..Segment::whole(0, 10) }, second]);
+        assert_eq!(cut.check(), Ok(()));
+        let sequential = cut.sequential("frames are missing".into());
+        assert_eq!(sequential.segments, [Segment::whole(2, 10)]);
+        assert_eq!(sequential.check(), Ok(()));
+        assert_eq!(sequential.one_segment_because.as_deref(), Some("frames are missing"));
+    }
+
+    #[test]
+    fn a_plan_that_cannot_be_followed_is_told_from_one_that_can() {
+        let whole = Segment::whole(0, 10);
+        let refused = |numbering, segments| plan(numbering, segments).check().unwrap_err();
+        let halves = [Segment { end: 4, ..whole }, Segment { index: 1, start: 4, ..whole }];
+        assert!(refused(Numbering::Output, halves.to_vec()).contains("several segments"));
+        assert!(refused(Numbering::Packets, halves[..1].to_vec()).contains("hold 4 packets"));
+        assert!(refused(Numbering::Packets, vec![halves[1]]).contains("does not begin"));
+        assert!(refused(Numbering::Packets, vec![Segment { decode_from: 1, ..whole }]).contains("behind its start"));
+        assert!(refused(Numbering::Packets, Vec::new()).contains("hold 0 packets"));
     }
 
     #[test]

@@ -60,6 +60,9 @@ pub struct Speed {
     pub frames_per_second: f64,
     /// Seconds of video per second.
     pub times_real_time: f64,
+    /// Seconds from taking the job up until the first frame was detected; absent where all was detected before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_detection_s: Option<f64>,
 }
 
 /// Seconds summed over the threads of a stage.

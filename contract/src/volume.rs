@@ -142,6 +142,11 @@ impl Staged {
         self.file.path()
     }
 
+    /// Another handle to the content, for a writer that keeps what it writes to.
+    pub fn handle(&self) -> Result<File, VolumeError> {
+        self.file.as_file().try_clone().map_err(|e| VolumeError::new("open", &self.target, e))
+    }
+
     /// Makes the content durable and gives it its name, unless the name is taken.
     pub fn publish(self) -> Result<Put, VolumeError> {
         let temporary = self.file.path();

@@ -1,11 +1,14 @@
 //! Video files: reading packets, decoding them, and encoding the annotated copy.
 
+mod checksum;
 pub mod convert;
 pub mod decode;
 pub mod demux;
 pub mod encode;
+pub mod hidden;
 pub mod idr;
 pub mod limits;
+mod seek;
 
 use ffmpeg_next as ffmpeg;
 use framefleet_contract::ErrorCode;

@@ -36,7 +36,15 @@ impl Scratch {
         said(&mut ffmpeg);
         path
     }
+
+    /// A clip of ten seconds whose encoder was told to make a keyframe every second.
+    pub fn keyed(&self, name: &str, encoder: &str) -> PathBuf {
+        self.clip(name, &moving("160x96", 10), &format!("{encoder} -pix_fmt yuv420p"))
+    }
 }
+
+/// H.264 with B-frames that are referred to, and closed groups of pictures of a second.
+pub const H264: &str = "-c:v libx264 -preset ultrafast -g 25 -bf 3 -x264-params b-adapt=0:b-pyramid=normal:scenecut=0";
 
 /// Turns clockwise that a player is told to make, with FFmpeg's filter that makes the opposite turn beforehand.
 pub const TURNS: [(u32, &str, [i32; 4]); 3] = [

@@ -44,6 +44,12 @@ impl Job {
         serde_json::from_slice(&fs::read(self.folder.join("plan.json")).unwrap()).unwrap()
     }
 
+    /// The plan that took its place, if it did not hold.
+    pub fn sequential_plan(&self) -> Option<Plan> {
+        let json = fs::read(self.folder.join("plan-sequential.json")).ok()?;
+        Some(serde_json::from_slice(&json).unwrap())
+    }
+
     pub fn rows(&self) -> Vec<Row> {
         rows_of(&self.folder.join("tracks.parquet"))
     }

@@ -30,90 +30,10 @@ fn threads_and_segments_do_not_change_the_sample() {
     }
 }
 
-/// A clip of ten seconds with a keyframe every second.
-fn keyed(scratch: &Scratch, name: &str, encoder: &str) -> PathBuf {
-    scratch.clip(name, &clip::moving("160x96", 10), &format!("{encoder} -pix_fmt yuv420p"))
-}
-
-const H264: &str = "-c:v libx264 -preset ultrafast -g 25 -bf 3 -x264-params b-adapt=0:b-pyramid=normal:scenecut=0";
-
-fn hevc(open_gop: u8) -> String {
-    let parameters = format!("log-level=error:keyint=25:min-keyint=25:scenecut=0:bframes=3:open-gop={open_gop}");
-    format!("-c:v libx265 -preset ultrafast -x265-params {parameters}")
-}
-
-/// Cuts into pieces of one and of three seconds, and compares with the whole.
-fn assert_cuts_are_exact(scratch: &Scratch, video: &Path, segments: [usize; 2]) {
-    let name = video.display();
-    let whole = run(scratch, Detector::Colours, video, &["--segment-seconds", "1000", "--threads", "1"]);
-    assert_eq!(whole.times_us().len(), clip::frame_times_us(video).len(), "{name}");
-    for (seconds, expected) in ["1", "3"].into_iter().zip(segments) {
-        let cut = run(scratch, Detector::Colours, video, &["--segment-seconds", seconds]);
-        assert_eq!(cut.plan().segments.len(), expected, "{name} cut at {seconds} s");
-        assert_eq!(cut.digest(), whole.digest(), "{name} cut at {seconds} s");
-        assert_eq!(cut.summary().frames, whole.summary().frames, "{name} cut at {seconds} s");
-    }
-}
-
-#[test]
-fn h264_with_b_frames_is_cut_exactly() {
-    let scratch = Scratch::new();
-    for name in ["h264.mp4", "h264.mkv", "h264.mov"] {
-        assert_cuts_are_exact(&scratch, &keyed(&scratch, name, H264), [10, 4]);
-    }
-    let fragmented = keyed(&scratch, "fragmented.mp4", &format!("{H264} -movflags frag_keyframe+empty_moov"));
-    assert_cuts_are_exact(&scratch, &fragmented, [10, 4]);
-}
-
-#[test]
-fn hevc_with_b_frames_is_cut_exactly() {
-    let scratch = Scratch::new();
-    for name in ["hevc.mp4", "hevc.mkv"] {
-        assert_cuts_are_exact(&scratch, &keyed(&scratch, name, &hevc(0)), [10, 4]);
-    }
-}
-
-/// Pictures in front of a keyframe refer across it, so that it is no place to cut at.
-#[test]
-fn an_open_gop_is_not_cut() {
-    let scratch = Scratch::new();
-    let h264 = format!("{H264} -x264opts open-gop=1");
-    for name in ["open.mp4", "open.mkv"] {
-        let video = keyed(&scratch, name, &h264);
-        let keyframes = clip::packet_flags(&video).iter().filter(|flags| flags.starts_with('K')).count();
-        assert!(keyframes >= 5, "the clip has keyframes at which it could be cut wrongly: {keyframes}");
-        assert_cuts_are_exact(&scratch, &video, [1, 1]);
-    }
-    assert_cuts_are_exact(&scratch, &keyed(&scratch, "open-hevc.mp4", &hevc(1)), [1, 1]);
-}
-
-/// No picture is whole by itself: each refreshes a column.
-#[test]
-fn intra_refresh_is_not_cut() {
-    let scratch = Scratch::new();
-    let video = keyed(&scratch, "refresh.mp4", "-c:v libx264 -preset ultrafast -g 25 -x264-params intra-refresh=1");
-    assert_cuts_are_exact(&scratch, &video, [1, 1]);
-}
-
-#[test]
-fn other_codecs_and_containers_are_exact_too() {
-    let scratch = Scratch::new();
-    for (name, encoder) in [
-        ("clip.ts", H264),
-        ("clip.avi", "-c:v mpeg4 -g 25 -bf 2"),
-        ("clip.webm", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 25"),
-    ] {
-        let video = keyed(&scratch, name, encoder);
-        let whole = run(&scratch, Detector::Colours, &video, &["--segment-seconds", "1000", "--threads", "1"]);
-        let cut = run(&scratch, Detector::Colours, &video, &["--segment-seconds", "1"]);
-        assert_eq!(cut.digest(), whole.digest(), "{name}");
-    }
-}
-
 #[test]
 fn the_phase_of_every_third_frame_does_not_depend_on_the_cuts() {
     let scratch = Scratch::new();
-    let video = keyed(&scratch, "clip.mp4", H264);
+    let video = scratch.keyed("clip.mp4", clip::H264);
     let whole = run(&scratch, Detector::Colours, &video, &["--every", "3", "--segment-seconds", "1000"]);
     let frames: Vec<i64> = whole.times_us().into_keys().collect();
     assert_eq!(frames, (0..250).step_by(3).collect::<Vec<i64>>());
@@ -237,7 +157,7 @@ fn assert_nothing_is_done_again(again: &Job, job: &Job) {
 #[test]
 fn leftovers_of_killed_processes_are_swept_from_everywhere_after_a_day() {
     let scratch = Scratch::new();
-    let video = keyed(&scratch, "clip.mp4", H264);
+    let video = scratch.keyed("clip.mp4", clip::H264);
     let call = || scratch.call(Detector::Colours, &[&video]);
     let job = call().run().job();
     let out = scratch.join("out");
@@ -257,7 +177,7 @@ fn leftovers_of_killed_processes_are_swept_from_everywhere_after_a_day() {
 #[test]
 fn a_finished_job_is_left_alone() {
     let scratch = Scratch::new();
-    let video = keyed(&scratch, "clip.mp4", H264);
+    let video = scratch.keyed("clip.mp4", clip::H264);
     let job = scratch.call(Detector::Colours, &[&video]).run().job();
     let times = |job: &Job| -> Vec<SystemTime> {
         let modified = |name: &PathBuf| fs::metadata(job.folder.join(name)).unwrap().modified().unwrap();
@@ -274,7 +194,7 @@ fn a_finished_job_is_left_alone() {
 #[test]
 fn a_finished_job_is_said_to_be_finished() {
     let scratch = Scratch::new();
-    let video = keyed(&scratch, "clip.mp4", H264);
+    let video = scratch.keyed("clip.mp4", clip::H264);
     let cells = repository::cells();
     let say = || {
         let arguments = ["run", video.to_str().unwrap(), "--model", cells.to_str().unwrap(), "--out", "out"];
@@ -323,7 +243,7 @@ fn an_interrupted_job_says_so_and_goes_on_as_it_was_planned() {
 #[test]
 fn log_lines_have_no_colours_where_there_is_no_terminal() {
     let scratch = Scratch::new();
-    let video = keyed(&scratch, "clip.mp4", H264);
+    let video = scratch.keyed("clip.mp4", clip::H264);
     let ended = scratch.call(Detector::Colours, &[&video]).env("FRAMEFLEET_LOG", "info").run();
     assert!(ended.stderr.contains("ready"), "no log line to look at: {ended}");
     assert!(!ended.stderr.contains('\u{1b}'), "an escape sequence: {ended}");

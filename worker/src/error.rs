@@ -23,6 +23,9 @@ pub enum JobError {
     SourceChanged { path: PathBuf, difference: String },
     #[error("{damaged} of {packets} packets of {path} cannot be decoded; copy it again from where it was recorded")]
     TooDamaged { path: PathBuf, damaged: u64, packets: u64 },
+    /// Met by the plan that takes its place, never by a user.
+    #[error("the plan of the segments does not hold: {reason}")]
+    PlanRefuted { reason: String },
     #[error("interrupted; what is finished stays, and the same command goes on from there")]
     Interrupted,
     #[error("a worker thread ended without a result; please report this")]
@@ -51,7 +54,7 @@ impl JobError {
             Self::SourceChanged { .. } => ErrorCode::SourceChanged,
             Self::TooDamaged { .. } => ErrorCode::InputCorrupt,
             Self::Interrupted => ErrorCode::Interrupted,
-            Self::ThreadLost => ErrorCode::Internal,
+            Self::ThreadLost | Self::PlanRefuted { .. } => ErrorCode::Internal,
             Self::Draw(_) => ErrorCode::RenderFailed,
             Self::Media(e) => e.code(),
             Self::Model(e) => e.code(),

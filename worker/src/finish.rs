@@ -19,6 +19,15 @@ pub struct Tracking<'a> {
     pub class_names: &'a [String],
 }
 
+/// Why the cut between two neighbours is wrong, if it is: the picture behind the one is not the picture that the other
+/// begins with. Where one of them was lost to damage, nothing can be said.
+pub fn refuted_cut(infos: &[SegmentInfo]) -> Option<String> {
+    let wrong = infos.windows(2).find(|pair| {
+        pair[0].next_picture.zip(pair[1].first_picture).is_some_and(|(expected, seen)| expected != seen)
+    })?;
+    Some(format!("segment {} does not begin with the picture that follows segment {}", wrong[1].index, wrong[0].index))
+}
+
 /// Tracks the detections of all segments and publishes `tracks.parquet`; nothing if it is told to stop.
 pub fn track(work: &Tracking<'_>, infos: &[SegmentInfo], stop: &Stop) -> Result<()> {
     let Tracking { request, plan, folder, class_names } = *work;
@@ -191,7 +200,7 @@ mod tests {
                 first_pts: Some(0),
                 duration_us: 0,
             };
-            let segments = vec![Segment { index: 0, start: 0, end: end_frame as u64 }];
+            let segments = vec![Segment::whole(0, end_frame as u64)];
             let plan = Plan {
                 version: VERSION,
                 model,
@@ -203,9 +212,11 @@ mod tests {
             let folder = JobFolder::new(&Volume::open(root.path()).unwrap(), &request.job_id);
             let detection = Detection { class_id: 0, score: 0.9, x1: 10.0, y1: 10.0, x2: 50.0, y2: 50.0 };
             let rows = frames.into_iter().map(|frame| Row { frame, pts_us: frame, track_id: None, detection });
-            let info = SegmentInfo { index: 0, decoded: 1, damaged: 0, inferred: 1, end_frame };
+            let info = SegmentInfo { decoded: 1, inferred: 1, end_frame, ..SegmentInfo::default() };
             let classes = vec!["box".to_owned()];
-            folder.put_segment(&classes, &info, rows).unwrap();
+            let mut staged = folder.begin_segment(&classes, 0).unwrap();
+            rows.for_each(|row| staged.push(row).unwrap());
+            staged.publish(&info).unwrap();
             Self { _root: root, request, plan, folder, classes, info }
         }
 
@@ -218,6 +229,22 @@ mod tests {
             self.track(&Stop::default()).unwrap();
             self.folder.track_rows().unwrap().flat_map(|rows| rows.unwrap()).map(|row| row.track_id).collect()
         }
+    }
+
+    #[test]
+    fn neighbours_that_disagree_about_a_picture_refute_their_cut() {
+        let info = |index, first_picture, next_picture| SegmentInfo {
+            index,
+            first_picture,
+            next_picture,
+            ..SegmentInfo::default()
+        };
+        let agreeing = [info(0, Some(1), Some(2)), info(1, Some(2), Some(3)), info(2, Some(3), None)];
+        assert_eq!(refuted_cut(&agreeing), None);
+        let lost = [info(0, Some(1), None), info(1, Some(2), Some(3)), info(2, None, None)];
+        assert_eq!(refuted_cut(&lost), None);
+        let wrong = [agreeing[0], agreeing[1], info(2, Some(4), None)];
+        assert!(refuted_cut(&wrong).unwrap().contains("segment 2 does not begin"));
     }
 
     #[test]

@@ -9,28 +9,37 @@ use framefleet_contract::detection_file::Row;
 use framefleet_contract::summary::StageTime;
 use framefleet_models::{Detector, Thresholds};
 
+/// A frame on its way to a detector: the `turn`-th of its segment that is inferred.
+#[derive(Debug)]
+pub struct FrameToInfer {
+    pub turn: u64,
+    pub decoded: DecodedFrame,
+}
+
 /// The detections of one frame, best first.
 #[derive(Debug)]
 pub struct InferredFrame {
     pub segment: u32,
-    pub number: i64,
+    pub turn: u64,
     pub rows: Vec<Row>,
 }
 
-/// Runs until the decoder's side of the channel is closed.
+/// Runs until the decoder's side of the channel is closed. Takes the lists that it fills from `empty`, while there are any.
 pub fn infer(
     detector: &mut Detector,
     thresholds: &Thresholds,
-    frames: &Receiver<DecodedFrame>,
+    frames: &Receiver<FrameToInfer>,
     results: &Sender<ToWriter>,
+    empty: &Receiver<Vec<Row>>,
 ) -> Result<StageTime> {
     let mut clock = StageClock::start();
     let inferred = ::metrics::counter!("framefleet_frames_inferred_total");
-    while let Ok(frame) = clock.starved(|| frames.recv()) {
+    while let Ok(FrameToInfer { turn, decoded: frame }) = clock.starved(|| frames.recv()) {
         let detections = detector.detect(&frame.frame.picture(), thresholds)?;
         let row = |detection| Row { frame: frame.number, pts_us: frame.pts_us, track_id: None, detection };
-        let rows = detections.iter().copied().map(row).collect();
-        let result = InferredFrame { segment: frame.segment, number: frame.number, rows };
+        let mut rows = empty.try_recv().unwrap_or_default();
+        rows.extend(detections.iter().copied().map(row));
+        let result = InferredFrame { segment: frame.segment, turn, rows };
         // The picture's memory goes back to the decoder before this thread may have to wait.
         drop(frame);
         inferred.increment(1);

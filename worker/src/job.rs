@@ -3,7 +3,7 @@
 use crate::error::{JobError, Result};
 use crate::finish::{self, Tracking};
 use crate::interrupt::Stop;
-use crate::pipeline::{self, Detection};
+use crate::pipeline::{self, Detected, Detection};
 use crate::probe::probe;
 use crate::progress::{Display, Progress};
 use crate::render::{self, Rendering};
@@ -11,7 +11,7 @@ use crate::{segment, source, summarise};
 use framefleet_contract::detection_file::SegmentInfo;
 use framefleet_contract::job_folder::{ANNOTATED, JobFolder, SUMMARY, TRACKS};
 use framefleet_contract::outcome::{Failure, Outcome, PublishedFile, State};
-use framefleet_contract::plan::Plan;
+use framefleet_contract::plan::{Plan, Segment};
 use framefleet_contract::request::{Request, VERSION};
 use framefleet_contract::volume::{Put, Volume};
 use framefleet_contract::{Disposition, ErrorCode};
@@ -94,31 +94,10 @@ fn tracks_file(folder: &JobFolder) -> Result<PublishedFile> {
 fn work(request: &Request, folder: &JobFolder, workplace: &mut Workplace<'_>) -> Result<Outcome> {
     let (started, clock) = (SystemTime::now(), Instant::now());
     let class_names = &workplace.model.manifest.classes;
-    let thresholds = thresholds(request, class_names)?;
-    let plan = plan(request, folder, workplace)?;
-    let missing = folder.missing_segments(&plan)?;
-    let name = file_name(&request.source.path);
-    let every = request.settings.every;
-
-    let mut stages = std::collections::BTreeMap::new();
-    if !missing.is_empty() {
-        source::check_unchanged(&request.source)?;
-        let packets: u64 = missing.iter().map(|segment| segment.end - segment.start).sum();
-        let progress = Progress::new(workplace.progress, "detecting", &name, packets.div_ceil(every.into()));
-        let detection = Detection {
-            video: &request.source.path,
-            limits: workplace.limits,
-            plan: &plan,
-            folder,
-            segments: &missing,
-            class_names,
-            thresholds: &thresholds,
-            every,
-        };
-        stages = pipeline::detect(&detection, workplace.detectors, &progress, workplace.stop)?;
-    }
-    let infos = infos(folder, &plan)?;
+    let Segments { plan, missing, infos, detected } = detect(request, folder, workplace)?;
+    let Detected { mut stages, first_detection } = detected;
     refuse_mostly_damaged(request, &plan, &infos)?;
+    let every = request.settings.every;
 
     let tracking = Instant::now();
     if !folder.has(TRACKS)? {
@@ -130,6 +109,7 @@ fn work(request: &Request, folder: &JobFolder, workplace: &mut Workplace<'_>) ->
 
     if request.outputs.annotated && !folder.has(ANNOTATED)? {
         let drawing = Instant::now();
+        let name = file_name(&request.source.path);
         let progress = Progress::new(workplace.progress, "drawing", &name, plan.video.packets);
         let rendering = Rendering {
             video: &request.source.path,
@@ -152,9 +132,70 @@ fn work(request: &Request, folder: &JobFolder, workplace: &mut Workplace<'_>) ->
         started,
         seconds,
         threads: workplace.detectors.len() as u32,
+        first_detection_s: first_detection.map(|at| at.duration_since(clock).as_secs_f64()),
     };
     folder.put_summary(&summary.into_summary())?;
     succeeded(request, folder)
+}
+
+/// All segments of a job, published.
+struct Segments {
+    plan: Plan,
+    infos: Vec<SegmentInfo>,
+    /// Those that this process detected.
+    missing: Vec<Segment>,
+    detected: Detected,
+}
+
+/// Detects the segments that are missing. A plan that turns out not to give what the whole video gives is replaced by
+/// the sequential one, which cannot be wrong.
+fn detect(request: &Request, folder: &JobFolder, workplace: &mut Workplace<'_>) -> Result<Segments> {
+    let mut plan = plan(request, folder, workplace)?;
+    loop {
+        let missing = folder.missing_segments(&plan)?;
+        let refuted_because = match detect_missing(request, folder, workplace, &plan, &missing) {
+            Ok(detected) => {
+                let infos = infos(folder, &plan)?;
+                match finish::refuted_cut(&infos) {
+                    None => return Ok(Segments { plan, infos, missing, detected }),
+                    Some(reason) => reason,
+                }
+            }
+            Err(JobError::PlanRefuted { reason }) => reason,
+            Err(error) => return Err(error),
+        };
+        tracing::info!(job = %request.job_id, "decoding the whole video in order: {refuted_because}");
+        plan = folder.put_sequential_plan(&plan.sequential(refuted_because))?;
+    }
+}
+
+fn detect_missing(
+    request: &Request,
+    folder: &JobFolder,
+    workplace: &mut Workplace<'_>,
+    plan: &Plan,
+    missing: &[Segment],
+) -> Result<Detected> {
+    if missing.is_empty() {
+        return Ok(Detected::default());
+    }
+    source::check_unchanged(&request.source)?;
+    let class_names = &workplace.model.manifest.classes;
+    let every = request.settings.every;
+    let packets: u64 = missing.iter().map(|segment| segment.end - segment.start).sum();
+    let name = file_name(&request.source.path);
+    let progress = Progress::new(workplace.progress, "detecting", &name, packets.div_ceil(every.into()));
+    let detection = Detection {
+        video: &request.source.path,
+        limits: workplace.limits,
+        plan,
+        folder,
+        segments: missing,
+        class_names,
+        thresholds: &thresholds(request, class_names)?,
+        every,
+    };
+    pipeline::detect(&detection, workplace.detectors, &progress, workplace.stop)
 }
 
 /// The stored plan, or a new one. The model goes to where its work is done from before any work is.
@@ -162,11 +203,11 @@ fn plan(request: &Request, folder: &JobFolder, workplace: &Workplace<'_>) -> Res
     if let Some(plan) = folder.plan()? {
         return Ok(plan);
     }
-    let probe = probe(&request.source.path, workplace.limits, workplace.stop)?;
+    let probe = folder.put_packets(|push| probe(&request.source.path, workplace.limits, workplace.stop, push))?;
     source::check_unchanged(&request.source)?;
     put_model(workplace)?;
     let plan = segment::plan(&probe, &request.model, workplace.segment_seconds);
-    Ok(folder.put_plan(&plan, &probe.packets)?)
+    Ok(folder.put_plan(&plan)?)
 }
 
 /// `<results>/models/<sha256>/`: replacing or deleting the file that was dropped in changes nothing for planned jobs.

@@ -3,9 +3,9 @@
 //! Every stage ends because its senders are dropped: the decoder after the last segment, the detectors when no frame is
 //! left, the writer when no detector is. A stage that fails drops its end of a channel, and its neighbours end too.
 
-use crate::decode::{DecodedFrame, SegmentDecoder};
+use crate::decode::SegmentDecoder;
 use crate::error::{JobError, Result};
-use crate::infer::infer;
+use crate::infer::{FrameToInfer, infer};
 use crate::interrupt::Stop;
 use crate::progress::Progress;
 use crate::stage_clock::{self, StageClock};
@@ -20,6 +20,7 @@ use framefleet_native::ffmpeg::limits::Limits;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::thread::{Builder, ScopedJoinHandle};
+use std::time::Instant;
 
 /// Two frames for each inference thread: one is ready when the thread comes for it, and one more evens out a decoder
 /// that gives frames in bursts. At 1080p a frame is 3 MB, so this is 6 MB a thread.
@@ -41,15 +42,20 @@ pub struct Detection<'a> {
     pub every: u32,
 }
 
-/// Detects the given segments and publishes each, and tells where the time went, by stage.
-pub fn detect(
-    work: &Detection<'_>,
-    detectors: &mut [Detector],
-    progress: &Progress,
-    stop: &Stop,
-) -> Result<BTreeMap<String, StageTime>> {
+/// What detecting came to.
+#[derive(Debug, Default)]
+pub struct Detected {
+    /// Where the time went.
+    pub stages: BTreeMap<String, StageTime>,
+    /// When the first frame came out with its detections.
+    pub first_detection: Option<Instant>,
+}
+
+/// Detects the given segments and publishes each.
+pub fn detect(work: &Detection<'_>, detectors: &mut [Detector], progress: &Progress, stop: &Stop) -> Result<Detected> {
     let (frame_sender, frames) = bounded(FRAMES_PER_INFERENCE_THREAD * detectors.len());
     let (result_sender, results) = bounded(RESULTS);
+    let (empty_sender, empty) = bounded(RESULTS);
     let stages = &stop.for_stages();
     std::thread::scope(|scope| {
         let decoder = {
@@ -62,29 +68,30 @@ pub fn detect(
         };
         let mut inferring = Vec::new();
         for (i, detector) in detectors.iter_mut().enumerate() {
-            let (frames, results) = (frames.clone(), result_sender.clone());
+            let (frames, results, empty) = (frames.clone(), result_sender.clone(), empty.clone());
             let thread = Builder::new().name(format!("infer-{i}"));
             inferring.push(thread.spawn_scoped(scope, move || {
                 let _watch = FailOnPanic(stages);
-                infer(detector, work.thresholds, &frames, &results).inspect_err(|_| stages.fail())
+                infer(detector, work.thresholds, &frames, &results, &empty).inspect_err(|_| stages.fail())
             }));
         }
         if decoder.is_err() || inferring.iter().any(std::io::Result::is_err) {
             stages.fail();
         }
         drop((frames, result_sender));
-        let written = write(work.folder, work.class_names, &results, progress);
+        let written = write(work.folder, work.class_names, &results, &empty_sender, progress);
         drop(results);
         let decoded = join(decoder);
         let inferred: Result<Vec<StageTime>> = inferring.into_iter().map(join).collect();
         // A stage that failed starves the others: its error comes before what they say.
         let (written, inferred, decoded) = (written?, inferred?, decoded?);
         stop.check()?;
-        Ok(BTreeMap::from([
+        let stages = BTreeMap::from([
             ("decode".to_owned(), decoded),
             ("infer".to_owned(), stage_clock::sum(inferred)),
-            ("write".to_owned(), written),
-        ]))
+            ("write".to_owned(), written.time),
+        ]);
+        Ok(Detected { stages, first_detection: written.first_detection })
     })
 }
 
@@ -103,7 +110,7 @@ impl Drop for FailOnPanic<'_> {
 fn decode(
     work: &Detection<'_>,
     stop: &Stop,
-    frames: &Sender<DecodedFrame>,
+    frames: &Sender<FrameToInfer>,
     results: &Sender<ToWriter>,
 ) -> Result<StageTime> {
     let mut clock = StageClock::start();
@@ -122,6 +129,7 @@ fn decode(
             if frame.number % i64::from(work.every) != 0 {
                 return true;
             }
+            let frame = FrameToInfer { turn: inferred, decoded: frame };
             inferred += 1;
             wanted = clock.blocked(|| frames.send(frame)).is_ok();
             wanted
@@ -137,6 +145,8 @@ fn decode(
             damaged: counts.damaged,
             inferred,
             end_frame: counts.end_frame,
+            first_picture: counts.first_picture,
+            next_picture: counts.next_picture,
         };
         if results.send(ToWriter::End(info, attempt)).is_err() {
             break;

@@ -1,55 +1,111 @@
-//! Looks at a video without decoding it: what it is, and a table of all its packets.
+//! Looks at a video without decoding more than its first frame: what it is, all its packets, where it can be cut.
+
+mod packet_scan;
 
 use crate::error::Result;
 use crate::interrupt::Stop;
+use framefleet_contract::job_folder::JobFolderError;
 use framefleet_contract::packet_table::PacketRow;
-use framefleet_contract::plan::{Numbering, Ratio, Video};
+use framefleet_contract::plan::{Ratio, Video};
 use framefleet_native::ffmpeg::MediaError;
+use framefleet_native::ffmpeg::decode::{Decoder, Received};
 use framefleet_native::ffmpeg::demux::{Demuxer, Packet, StreamInfo};
+use framefleet_native::ffmpeg::hidden::is_hidden;
 use framefleet_native::ffmpeg::limits::Limits;
 use framefleet_native::picture::{Display, Rotation};
+use packet_scan::{Found, PacketScan};
 use std::fs;
 use std::path::Path;
+
+pub use packet_scan::Keyframe;
 
 /// What the probe found.
 #[derive(Debug, Clone)]
 pub struct Probe {
     pub video: Video,
-    pub numbering: Numbering,
-    /// In the order of the file, so that an ordinal is an index.
-    pub packets: Vec<PacketRow>,
-    /// By ordinal: whether decoding can begin there as if nothing came before, as far as the packet itself tells.
-    pub is_idr: Vec<bool>,
-    /// Whether the decoder is given new parameters on the way, which a later segment's decoder would not get.
-    pub changes_parameters: bool,
+    /// The keyframes that decoding can begin before, in the order of the file. Empty where frames are not numbered.
+    pub keyframes: Vec<Keyframe>,
+    /// Why the packets' timestamps do not number the frames; `None` where they do.
+    pub unnumbered_because: Option<&'static str>,
+    /// Why pieces of it would not be decoded like the whole; `None` where nothing speaks against it.
+    pub uncut_because: Option<&'static str>,
 }
 
 /// Frames per second where neither the container nor the timestamps tell.
 const FALLBACK_FRAME_RATE: Ratio = Ratio { num: 30, den: 1 };
 /// Outside of these bounds, a container's frame rate is a mistake.
 const PLAUSIBLE_FRAME_RATES: std::ops::RangeInclusive<f64> = 0.01..=1000.0;
+/// Packets that are decoded to find the first frame. A recording that begins within a group of pictures has frames from
+/// its first keyframe on, some seconds later.
+const HEAD_PACKETS: usize = 1000;
+
+/// Takes the rows of the packet table, in the order of the file.
+pub type PushPacket<'a> = dyn FnMut(PacketRow) -> std::result::Result<(), JobFolderError> + 'a;
 
 /// Demuxes the whole file.
-pub fn probe(path: &Path, limits: Limits, stop: &Stop) -> Result<Probe> {
+pub fn probe(path: &Path, limits: Limits, stop: &Stop, push: &mut PushPacket<'_>) -> Result<Probe> {
     let mut demuxer = Demuxer::open(path, limits)?;
     let info = demuxer.info()?;
     refuse_truncated(path, &info)?;
-    let mut packets = Vec::new();
-    let mut is_idr = Vec::new();
-    let mut changes_parameters = false;
+    let mut scan = PacketScan::new(first_shown(path, limits, &info, stop)?, demuxer.is_intra_only());
     while let Some(packet) = demuxer.next_packet()? {
         stop.check()?;
-        is_idr.push(packet.is_key() && info.idr_finder.is_some_and(|finder| finder.is_idr(packet.data())));
-        changes_parameters |= packet.changes_parameters();
-        packets.push(row_of(&packet));
+        let is_idr = packet.is_key() && info.idr_finder.is_some_and(|finder| finder.is_idr(packet.data()));
+        let mut row = row_of(&packet);
+        scan.take(&mut row, is_hidden(&info.codec, packet.data()), is_idr, packet.changes_parameters());
+        push(row)?;
     }
-    if packets.is_empty() {
+    let mut found = scan.finish();
+    if found.packets == 0 {
         let reason = "its video stream has no packets".to_owned();
         return Err(MediaError::NoVideo { path: path.to_owned(), reason }.into());
     }
-    let numbering = number_frames(&info, &mut packets);
-    let video = describe(&info, &packets);
-    Ok(Probe { video, numbering, packets, is_idr, changes_parameters })
+    found.keyframes.retain(|keyframe| is_indexed(&demuxer, keyframe));
+    Ok(Probe {
+        video: describe(&info, &found),
+        keyframes: found.keyframes,
+        unnumbered_because: found.unnumbered_because,
+        uncut_because: found.uncut_because,
+    })
+}
+
+/// The timestamp of the first frame that comes out of a decoder: pictures that would be shown before it never are.
+fn first_shown(path: &Path, limits: Limits, info: &StreamInfo, stop: &Stop) -> Result<Option<i64>> {
+    let mut demuxer = Demuxer::open(path, limits)?;
+    let display = Display { width: info.width, height: info.height, rotation: Rotation::None };
+    let mut decoder = Decoder::open(&demuxer, display, 1)?;
+    let mut timestamps = Vec::new();
+    let mut at_end = false;
+    while !at_end {
+        stop.check()?;
+        match demuxer.next_packet()?.filter(|_| timestamps.len() < HEAD_PACKETS) {
+            Some(mut packet) => {
+                timestamps.push(packet.pts());
+                decoder.send(&mut packet, timestamps.len() as i64 - 1)?;
+            }
+            None => {
+                at_end = true;
+                decoder.send_end()?;
+            }
+        }
+        loop {
+            match decoder.receive()? {
+                Received::Frame(frame) => {
+                    let ordinal = frame.pts().and_then(|ordinal| usize::try_from(ordinal).ok());
+                    return Ok(ordinal.and_then(|ordinal| *timestamps.get(ordinal)?));
+                }
+                Received::Damaged => {}
+                Received::Nothing => break,
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// A container's flag is not enough where it has an index, nor the index alone: some flag every packet, others index them.
+fn is_indexed(demuxer: &Demuxer, keyframe: &Keyframe) -> bool {
+    let known = |timestamp: i64| demuxer.index_has_keyframe(timestamp);
+    known(keyframe.pts).is_none_or(|by_pts| by_pts || keyframe.dts.and_then(known) == Some(true))
 }
 
 /// How the plan's video is displayed.
@@ -80,44 +136,20 @@ fn row_of(packet: &Packet) -> PacketRow {
         pts: packet.pts(),
         dts: packet.dts(),
         position: packet.position(),
-        size: packet.data().len() as u32,
+        size: packet.payload().len() as u32,
         checksum: packet.checksum(),
         key: packet.is_key(),
         discard: packet.is_discard(),
         corrupt: packet.is_corrupt(),
-        frame: None,
+        shown: false,
     }
 }
 
-/// Numbers the frames by their packets' timestamps, where one packet is one frame for certain.
-///
-/// That is so in MP4 and MKV for codecs in which every packet shows a picture. Elsewhere a packet may be a field, a
-/// picture that is not shown or one without a timestamp, and only decoding tells.
-fn number_frames(info: &StreamInfo, packets: &mut [PacketRow]) -> Numbering {
-    let one_to_one = info.idr_finder.is_some() && is_mp4_or_mkv(&info.container);
-    let timestamps: Option<Vec<i64>> = packets.iter().filter(|row| !row.discard).map(|row| row.pts).collect();
-    let Some(mut timestamps) = timestamps.filter(|_| one_to_one) else { return Numbering::Output };
-    timestamps.sort_unstable();
-    if timestamps.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Numbering::Output;
-    }
-    for row in packets.iter_mut().filter(|row| !row.discard) {
-        row.frame = row.pts.and_then(|pts| timestamps.binary_search(&pts).ok()).map(|rank| rank as i64);
-    }
-    Numbering::Packets
-}
-
-fn is_mp4_or_mkv(container: &str) -> bool {
-    container.split(',').any(|name| matches!(name, "mp4" | "matroska"))
-}
-
-fn describe(info: &StreamInfo, packets: &[PacketRow]) -> Video {
-    let shown = packets.iter().filter(|row| !row.discard);
-    let first_pts = shown.clone().filter_map(|row| row.pts).min();
-    let last_pts = shown.clone().filter_map(|row| row.pts).max();
+fn describe(info: &StreamInfo, found: &Found) -> Video {
+    let (first_pts, last_pts) = found.pts_range.unzip();
     let span_us =
         info.time_base.ticks_to_us(last_pts.zip(first_pts).map_or(0, |(last, first)| last.saturating_sub(first)));
-    let frames = shown.count() as i64;
+    let frames = found.kept;
     let frame_rate = info
         .frame_rate
         .filter(|rate| plausible(*rate))
@@ -143,8 +175,8 @@ fn describe(info: &StreamInfo, packets: &[PacketRow]) -> Video {
         },
         time_base: info.time_base,
         frame_rate,
-        packets: packets.len() as u64,
-        first_pts,
+        packets: found.packets,
+        first_pts: found.first_shown.or(first_pts),
         duration_us,
     }
 }
@@ -184,42 +216,13 @@ mod tests {
             time_base: Ratio { num: 1, den: 1000 },
             frame_rate: None,
             indexed_end: None,
-            idr_finder: framefleet_native::ffmpeg::idr::IdrFinder::new("h264", &[1, 0, 0, 0, 3]),
+            idr_finder: None,
         }
-    }
-
-    fn packets(pts: &[Option<i64>]) -> Vec<PacketRow> {
-        let row = |pts: &Option<i64>| PacketRow { pts: *pts, size: 1, ..PacketRow::default() };
-        pts.iter().map(row).collect()
-    }
-
-    #[test]
-    fn frames_are_numbered_in_presentation_order() {
-        let mut rows = packets(&[Some(0), Some(120), Some(40), Some(80)]);
-        assert_eq!(number_frames(&info("mov,mp4"), &mut rows), Numbering::Packets);
-        let numbers: Vec<_> = rows.iter().map(|row| row.frame).collect();
-        assert_eq!(numbers, [Some(0), Some(3), Some(1), Some(2)]);
-    }
-
-    #[test]
-    fn a_packet_that_is_not_shown_has_no_number() {
-        let mut rows = packets(&[Some(-40), Some(0), Some(40)]);
-        rows[0].discard = true;
-        number_frames(&info("mov,mp4"), &mut rows);
-        assert_eq!(rows[0].frame, None);
-        assert_eq!(rows[1].frame, Some(0));
-    }
-
-    #[test]
-    fn missing_and_repeated_timestamps_leave_the_numbers_to_the_decoder() {
-        assert_eq!(number_frames(&info("mov,mp4"), &mut packets(&[Some(0), None])), Numbering::Output);
-        assert_eq!(number_frames(&info("mov,mp4"), &mut packets(&[Some(0), Some(0)])), Numbering::Output);
-        assert_eq!(number_frames(&info("mpegts"), &mut packets(&[Some(0), Some(1)])), Numbering::Output);
     }
 
     #[test]
     fn the_frame_rate_comes_from_the_timestamps_where_the_container_is_silent_or_absurd() {
-        let rows = packets(&[Some(0), Some(40), Some(80)]);
+        let rows = Found { packets: 3, kept: 3, pts_range: Some((0, 80)), ..Found::default() };
         assert_eq!(describe(&info("mp4"), &rows).frame_rate, Ratio { num: 25_000, den: 1000 });
         let absurd = StreamInfo { frame_rate: Some(Ratio { num: 90_000, den: 1 }), ..info("mp4") };
         let video = describe(&absurd, &rows);

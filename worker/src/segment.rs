@@ -1,86 +1,76 @@
 //! Cuts a video into segments that can be decoded on their own.
 
-use crate::probe::Probe;
+use crate::probe::{Keyframe, Probe};
 use framefleet_contract::plan::{Numbering, Plan, Segment};
 use framefleet_contract::request::{ModelRef, VERSION};
 
 /// Cuts at safe keyframes, each segment at least `seconds` long. What cannot be cut safely is one segment.
 pub fn plan(probe: &Probe, model: &ModelRef, seconds: f64) -> Plan {
-    let packets = probe.packets.len() as u64;
+    let numbering = if probe.unnumbered_because.is_some() { Numbering::Output } else { Numbering::Packets };
     let (segments, one_segment_because) = match reason_against_cutting(probe) {
-        Some(reason) => (vec![Segment { index: 0, start: 0, end: packets }], Some(reason)),
+        Some(reason) => (vec![Segment::whole(0, probe.video.packets)], Some(reason)),
         None => (cut(probe, seconds), None),
     };
+    let too_few_cuts = segments.len() == 1 && probe.video.duration_us as f64 >= 2e6 * seconds;
+    let no_cut = || "it has no keyframe far enough from its ends at which it could be cut safely".to_owned();
     Plan {
         version: VERSION,
         model: model.clone(),
         video: probe.video.clone(),
-        numbering: probe.numbering,
+        numbering,
         segments,
-        one_segment_because,
+        one_segment_because: one_segment_because.or_else(|| too_few_cuts.then(no_cut)),
     }
 }
 
 fn reason_against_cutting(probe: &Probe) -> Option<String> {
-    let reason = if probe.numbering == Numbering::Output {
-        "frames can only be numbered by decoding them in order: cuts are known to be exact for H.264 and HEVC in MP4 and MKV"
-    } else if probe.packets.iter().any(|packet| packet.corrupt) {
-        "the container marks packets as damaged"
-    } else if probe.changes_parameters {
-        "the decoder's parameters change on the way"
-    } else {
-        return None;
-    };
-    Some(reason.to_owned())
+    if let Some(reason) = probe.unnumbered_because {
+        return Some(format!("{reason}: only decoding everything in order tells the frames' numbers"));
+    }
+    probe.uncut_because.map(str::to_owned)
 }
 
 fn cut(probe: &Probe, seconds: f64) -> Vec<Segment> {
     let least_us = (seconds * 1e6) as i64;
-    let time_of = |ordinal: usize| probe.video.time_base.ticks_to_us(probe.packets[ordinal].pts.unwrap_or(0));
-    let mut starts = vec![0];
-    for cut in safe_cuts(probe) {
-        let last = *starts.last().expect("it begins with one");
-        if time_of(cut).saturating_sub(time_of(last)) >= least_us {
-            starts.push(cut);
+    let time_of = |pts: i64| probe.video.time_base.ticks_to_us(pts);
+    let mut segments = vec![Segment::whole(0, probe.video.packets)];
+    let mut start_us = probe.video.first_pts.map_or(0, time_of);
+    for (i, keyframe) in probe.keyframes.iter().enumerate() {
+        let far_enough = time_of(keyframe.pts).saturating_sub(start_us) >= least_us;
+        if keyframe.ordinal == 0 || !keyframe.parts_the_order || !far_enough {
+            continue;
         }
+        let last = segments.last_mut().expect("it begins with one");
+        last.end = keyframe.ordinal;
+        let index = last.index + 1;
+        segments.push(beginning_at(&probe.keyframes[..=i], index, probe.video.packets));
+        start_us = time_of(keyframe.pts);
     }
-    let ends = starts.iter().skip(1).copied().chain([probe.packets.len()]);
-    let segment = |(index, (start, end)): (usize, (&usize, usize))| Segment {
-        index: index as u32,
-        start: *start as u64,
-        end: end as u64,
-    };
-    starts.iter().zip(ends).enumerate().map(segment).collect()
+    segments
 }
 
-/// Ordinals of IDR packets that also part the presentation order: everything before is shown before.
-fn safe_cuts(probe: &Probe) -> Vec<usize> {
-    let mut least_after = vec![i64::MAX; probe.packets.len() + 1];
-    for (ordinal, packet) in probe.packets.iter().enumerate().rev() {
-        least_after[ordinal] = least_after[ordinal + 1].min(packet.pts.unwrap_or(i64::MAX));
-    }
-    let mut greatest_before = i64::MIN;
-    let mut cuts = Vec::new();
-    for (ordinal, packet) in probe.packets.iter().enumerate() {
-        if ordinal > 0 && probe.is_idr[ordinal] && greatest_before < least_after[ordinal] {
-            cuts.push(ordinal);
-        }
-        greatest_before = greatest_before.max(packet.pts.unwrap_or(i64::MIN));
-    }
-    cuts
+/// The segment from the last of these keyframes on.
+///
+/// An IDR picture empties the decoder, so that it is a beginning by itself. Pictures behind any other keyframe may refer
+/// to what was sent before it; decoding from one keyframe earlier has that ready.
+fn beginning_at(keyframes: &[Keyframe], index: u32, end: u64) -> Segment {
+    let ordinal_back = |n: usize| keyframes.iter().rev().nth(n).map_or(0, |keyframe| keyframe.ordinal);
+    let [start, one_back, two_back] = [0, 1, 2].map(ordinal_back);
+    let is_idr = keyframes.last().is_some_and(|keyframe| keyframe.is_idr);
+    let (decode_from, seek_to) = if is_idr { (start, one_back) } else { (one_back, two_back) };
+    let first_frame = keyframes.last().map_or(0, |keyframe| keyframe.frames_before);
+    Segment { index, start, end, decode_from, seek_to, first_frame }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use framefleet_contract::identity::Sha256;
-    use framefleet_contract::packet_table::PacketRow;
     use framefleet_contract::plan::{Ratio, Video};
     use proptest::prelude::*;
 
-    /// One tick is a second.
-    fn probe(pts: &[i64], idr: &[usize]) -> Probe {
-        let packet = |pts: &i64| PacketRow { pts: Some(*pts), size: 1, frame: Some(*pts), ..PacketRow::default() };
+    /// One packet a second, shown in the order of the file.
+    fn probe(packets: u64, keys: impl IntoIterator<Item = u64>, is_idr: bool) -> Probe {
         let one = Ratio { num: 1, den: 1 };
         let video = Video {
             container: "mp4".into(),
@@ -93,72 +83,82 @@ mod tests {
             rotation_degrees: 0,
             time_base: one,
             frame_rate: one,
-            packets: pts.len() as u64,
+            packets,
             first_pts: Some(0),
-            duration_us: 0,
+            duration_us: packets as i64 * 1_000_000,
         };
-        Probe {
-            video,
-            numbering: Numbering::Packets,
-            packets: pts.iter().map(packet).collect(),
-            is_idr: (0..pts.len()).map(|i| idr.contains(&i)).collect(),
-            changes_parameters: false,
-        }
+        let keyframes = keys.into_iter().map(|key| Keyframe::at(key, is_idr)).collect();
+        Probe { video, keyframes, unnumbered_because: None, uncut_because: None }
+    }
+
+    fn planned(probe: &Probe, seconds: f64) -> Plan {
+        plan(probe, &ModelRef { name: "m".into(), sha256: Sha256::of(b"") }, seconds)
     }
 
     fn starts(probe: &Probe, seconds: f64) -> Vec<u64> {
-        let model = ModelRef { name: "m".into(), sha256: Sha256::of(b"") };
-        plan(probe, &model, seconds).segments.iter().map(|segment| segment.start).collect()
+        planned(probe, seconds).segments.iter().map(|segment| segment.start).collect()
     }
 
     #[test]
-    fn cuts_are_at_the_first_idr_past_the_wanted_length() {
-        let pts: Vec<i64> = (0..20).collect();
-        assert_eq!(starts(&probe(&pts, &[0, 4, 8, 12, 16]), 6.0), [0, 8, 16]);
+    fn cuts_are_at_the_first_keyframe_past_the_wanted_length() {
+        assert_eq!(starts(&probe(20, [0, 4, 8, 12, 16], true), 6.0), [0, 8, 16]);
     }
 
     #[test]
-    fn a_keyframe_with_leading_pictures_is_no_cut() {
-        // Packet 3 is shown at 5, and the two behind it before it: they belong to both sides.
-        assert_eq!(starts(&probe(&[0, 1, 3, 5, 2, 4, 6, 7], &[0, 3, 7]), 1.0), [0, 7]);
+    fn a_keyframe_across_which_the_order_of_presentation_goes_is_no_cut() {
+        let mut probe = probe(20, [0, 4, 8, 12], true);
+        probe.keyframes[2].parts_the_order = false;
+        assert_eq!(starts(&probe, 6.0), [0, 12]);
     }
 
     #[test]
-    fn damage_that_the_container_knows_of_makes_one_segment_with_a_reason() {
-        let mut damaged = probe(&[0, 1, 2, 3], &[0, 2]);
-        damaged.packets[1].corrupt = true;
-        let model = ModelRef { name: "m".into(), sha256: Sha256::of(b"") };
-        let plan = plan(&damaged, &model, 1.0);
-        assert_eq!(plan.segments, [Segment { index: 0, start: 0, end: 4 }]);
+    fn an_idr_picture_is_a_beginning_by_itself() {
+        let second = planned(&probe(20, [0, 4, 8, 12, 16], true), 8.0).segments[1];
+        assert_eq!(second, Segment { index: 1, start: 8, end: 16, decode_from: 8, seek_to: 4, first_frame: 8 });
+    }
+
+    #[test]
+    fn any_other_keyframe_is_decoded_from_the_one_before_it() {
+        let segments = planned(&probe(20, [0, 4, 8, 12, 16], false), 4.0).segments;
+        let decoded_from: Vec<(u64, u64)> = segments.iter().map(|s| (s.decode_from, s.seek_to)).collect();
+        assert_eq!(decoded_from, [(0, 0), (0, 0), (4, 0), (8, 4), (12, 8)]);
+    }
+
+    #[test]
+    fn what_speaks_against_cutting_is_in_the_plan() {
+        let mut probe = probe(20, [0, 4, 8], true);
+        probe.uncut_because = Some("the container marks packets as damaged");
+        let plan = planned(&probe, 1.0);
+        assert_eq!(plan.segments, [Segment::whole(0, 20)]);
         assert!(plan.one_segment_because.unwrap().contains("damaged"));
+        assert_eq!(plan.numbering, Numbering::Packets);
+        probe.unnumbered_because = Some("packets without a timestamp");
+        let plan = planned(&probe, 1.0);
+        assert_eq!(plan.numbering, Numbering::Output);
+        assert!(plan.one_segment_because.unwrap().contains("without a timestamp"));
     }
 
     #[test]
-    fn parameters_that_change_on_the_way_make_one_segment() {
-        let mut joined = probe(&[0, 1, 2, 3], &[0, 2]);
-        assert_eq!(starts(&joined, 1.0), [0, 2]);
-        joined.changes_parameters = true;
-        assert_eq!(starts(&joined, 1.0), [0]);
+    fn a_long_video_without_cuts_says_so_and_a_short_one_need_not() {
+        assert!(planned(&probe(20, [0], true), 6.0).one_segment_because.unwrap().contains("no keyframe"));
+        assert_eq!(planned(&probe(20, [0, 4], true), 60.0).one_segment_because, None);
     }
 
     proptest! {
         #[test]
         fn segments_cover_every_packet_once(
-            idr in proptest::collection::vec(any::<bool>(), 1..80),
+            key in proptest::collection::vec(any::<bool>(), 1..80),
+            is_idr in any::<bool>(),
             seconds in 0.1f64..30.0,
         ) {
-            let pts: Vec<i64> = (0..idr.len() as i64).collect();
-            let keys: Vec<usize> = (0..idr.len()).filter(|i| idr[*i]).collect();
-            let model = ModelRef { name: "m".into(), sha256: Sha256::of(b"") };
-            let segments = plan(&probe(&pts, &keys), &model, seconds).segments;
-            let mut next = 0;
-            for (i, segment) in segments.iter().enumerate() {
-                prop_assert_eq!(segment.index as usize, i);
-                prop_assert_eq!(segment.start, next);
-                prop_assert!(segment.end > segment.start);
-                next = segment.end;
+            let packets = key.len() as u64;
+            let keys = (0..packets).filter(|i| key[*i as usize]);
+            let plan = planned(&probe(packets, keys, is_idr), seconds);
+            prop_assert_eq!(plan.check(), Ok(()));
+            for segment in &plan.segments {
+                prop_assert_eq!(segment.first_frame, segment.start as i64);
+                prop_assert!(segment.start == 0 || is_idr == (segment.decode_from == segment.start));
             }
-            prop_assert_eq!(next, pts.len() as u64);
         }
     }
 }

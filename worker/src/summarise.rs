@@ -22,6 +22,7 @@ pub struct Facts<'a> {
     /// Until the tracks were published.
     pub seconds: f64,
     pub threads: u32,
+    pub first_detection_s: Option<f64>,
 }
 
 impl Facts<'_> {
@@ -52,6 +53,7 @@ impl Facts<'_> {
                 frames_decoded: decoded_here,
                 frames_per_second,
                 times_real_time: frames_per_second / self.plan.video.frame_rate.as_f64(),
+                first_detection_s: self.first_detection_s,
             },
             limited_by: limit(&self.stages),
             stages: self.stages,

@@ -1,15 +1,16 @@
-//! Gathers the detections of each segment and publishes it when its last frame is in.
+//! Writes the detections of each segment in presentation order, and publishes it when its last frame is in.
 
 use crate::error::Result;
 use crate::infer::InferredFrame;
 use crate::progress::Progress;
 use crate::stage_clock::StageClock;
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use framefleet_contract::detection_file::{Row, SegmentInfo};
-use framefleet_contract::job_folder::{Attempt, JobFolder};
+use framefleet_contract::job_folder::{Attempt, JobFolder, StagedSegment};
 use framefleet_contract::summary::StageTime;
 use framefleet_contract::volume::Put;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
 
 /// What comes in: frames from all inference threads in any order, and word from the decoder when a segment is all sent.
 #[derive(Debug)]
@@ -19,21 +20,33 @@ pub enum ToWriter {
     End(SegmentInfo, Attempt),
 }
 
-/// Runs until all senders are gone. A segment that is not whole by then is not published.
+/// What the writer saw.
+#[derive(Debug, Clone, Copy)]
+pub struct Written {
+    pub time: StageTime,
+    /// When the first frame came in with its detections.
+    pub first_detection: Option<Instant>,
+}
+
+/// Runs until all senders are gone. A segment that is not whole by then is not published. The lists of rows go back by
+/// `empty`.
 pub fn write(
     folder: &JobFolder,
     class_names: &[String],
     incoming: &Receiver<ToWriter>,
+    empty: &Sender<Vec<Row>>,
     progress: &Progress,
-) -> Result<StageTime> {
+) -> Result<Written> {
     let mut clock = StageClock::start();
+    let mut first_detection = None;
     let mut open: HashMap<u32, OpenSegment> = HashMap::new();
     while let Ok(message) = clock.starved(|| incoming.recv()) {
         let index = match message {
             ToWriter::Frame(frame) => {
+                first_detection.get_or_insert_with(Instant::now);
                 progress.frame_done();
                 let index = frame.segment;
-                open.entry(index).or_default().frames.push((frame.number, frame.rows));
+                open.entry(index).or_default().take(frame);
                 index
             }
             ToWriter::End(info, attempt) => {
@@ -41,34 +54,73 @@ pub fn write(
                 info.index
             }
         };
-        if open[&index].is_whole() {
-            let segment = open.remove(&index).unwrap_or_default();
+        let segment = open.entry(index).or_default();
+        segment.write_ready(folder, class_names, index, empty)?;
+        if segment.is_whole()
+            && let Some(segment) = open.remove(&index)
+        {
             segment.publish(folder, class_names)?;
         }
     }
-    Ok(clock.stop())
+    Ok(Written { time: clock.stop(), first_detection })
 }
 
+/// Frames are written in turn. What comes early waits: never more than are on their way through the detectors.
 #[derive(Debug, Default)]
 struct OpenSegment {
-    frames: Vec<(i64, Vec<Row>)>,
+    /// From the first frame on.
+    staged: Option<StagedSegment>,
+    /// Frames written.
+    written: u64,
+    detections: u64,
+    /// Rows by turn, from the next one on.
+    early: VecDeque<Option<Vec<Row>>>,
     ended: Option<(SegmentInfo, Attempt)>,
 }
 
 impl OpenSegment {
-    fn is_whole(&self) -> bool {
-        self.ended.as_ref().is_some_and(|(info, _)| info.inferred == self.frames.len() as u64)
+    fn take(&mut self, frame: InferredFrame) {
+        let place = frame.turn.saturating_sub(self.written) as usize;
+        if self.early.len() <= place {
+            self.early.resize(place + 1, None);
+        }
+        self.early[place] = Some(frame.rows);
     }
 
-    /// In presentation order, whatever the order in which the frames came.
-    fn publish(mut self, folder: &JobFolder, class_names: &[String]) -> Result<()> {
+    fn write_ready(
+        &mut self,
+        folder: &JobFolder,
+        class_names: &[String],
+        index: u32,
+        empty: &Sender<Vec<Row>>,
+    ) -> Result<()> {
+        while let Some(Some(mut rows)) = self.early.pop_front_if(|next| next.is_some()) {
+            let staged = match &mut self.staged {
+                Some(staged) => staged,
+                None => self.staged.insert(folder.begin_segment(class_names, index)?),
+            };
+            self.written += 1;
+            self.detections += rows.len() as u64;
+            rows.drain(..).try_for_each(|row| staged.push(row))?;
+            // There is no room where more lists are about than are needed: this one is freed.
+            let _ = empty.try_send(rows);
+        }
+        Ok(())
+    }
+
+    fn is_whole(&self) -> bool {
+        self.ended.as_ref().is_some_and(|(info, _)| info.inferred == self.written)
+    }
+
+    fn publish(self, folder: &JobFolder, class_names: &[String]) -> Result<()> {
         let Some((info, _attempt)) = self.ended else { return Ok(()) };
-        self.frames.sort_unstable_by_key(|(number, _)| *number);
-        let detections: usize = self.frames.iter().map(|(_, rows)| rows.len()).sum();
-        let rows = self.frames.into_iter().flat_map(|(_, rows)| rows);
-        if folder.put_segment(class_names, &info, rows)? == Put::Published {
+        let staged = match self.staged {
+            Some(staged) => staged,
+            None => folder.begin_segment(class_names, info.index)?,
+        };
+        if staged.publish(&info)? == Put::Published {
             ::metrics::counter!("framefleet_segments_published_total").increment(1);
-            ::metrics::counter!("framefleet_detections_total").increment(detections as u64);
+            ::metrics::counter!("framefleet_detections_total").increment(self.detections);
         }
         Ok(())
     }
@@ -82,14 +134,15 @@ mod tests {
     use framefleet_contract::identity::JobId;
     use framefleet_contract::volume::Volume;
 
-    fn frame(segment: u32, number: i64) -> ToWriter {
+    fn frame(segment: u32, turn: u64) -> ToWriter {
         let detection = Detection { class_id: 0, score: 0.5, x1: 0.0, y1: 0.0, x2: 1.0, y2: 1.0 };
+        let number = 100 * i64::from(segment) + turn as i64;
         let rows = vec![Row { frame: number, pts_us: number, track_id: None, detection }];
-        ToWriter::Frame(InferredFrame { segment, number, rows })
+        ToWriter::Frame(InferredFrame { segment, turn, rows })
     }
 
     fn end(folder: &JobFolder, index: u32, inferred: u64) -> ToWriter {
-        let info = SegmentInfo { index, decoded: inferred, damaged: 0, inferred, end_frame: 0 };
+        let info = SegmentInfo { index, decoded: inferred, inferred, ..SegmentInfo::default() };
         ToWriter::End(info, folder.begin_attempt(index).unwrap())
     }
 
@@ -103,7 +156,10 @@ mod tests {
         }
         drop(sender);
         let progress = Progress::new(Display::Hidden, "testing", "v", 1);
-        write(&folder, &["box".to_owned()], &receiver, &progress).unwrap();
+        let (empty, returned) = crossbeam_channel::bounded(2);
+        let written = write(&folder, &["box".to_owned()], &receiver, &empty, &progress).unwrap();
+        assert!(written.first_detection.is_some());
+        assert!(returned.try_iter().all(|rows| rows.is_empty() && rows.capacity() > 0), "lists to be filled again");
         (root, folder)
     }
 
@@ -114,25 +170,23 @@ mod tests {
     #[test]
     fn frames_are_put_in_order_however_they_come() {
         let (_root, folder) = written(|folder| {
-            vec![
-                frame(1, 12),
-                frame(0, 2),
-                end(folder, 0, 3),
-                frame(0, 0),
-                frame(1, 10),
-                frame(0, 1),
-                end(folder, 1, 2),
-            ]
+            vec![frame(1, 1), frame(0, 2), end(folder, 0, 3), frame(0, 0), frame(1, 0), frame(0, 1), end(folder, 1, 2)]
         });
         assert_eq!(frames_of(&folder, 0), [0, 1, 2]);
-        assert_eq!(frames_of(&folder, 1), [10, 12]);
+        assert_eq!(frames_of(&folder, 1), [100, 101]);
     }
 
     #[test]
     fn a_segment_that_lacks_a_frame_is_not_published() {
-        let (_root, folder) = written(|folder| vec![frame(0, 0), end(folder, 0, 2), frame(1, 5)]);
+        let (_root, folder) = written(|folder| vec![frame(0, 1), end(folder, 0, 2), frame(1, 0)]);
         assert!(!folder.has("segments/00000.parquet").unwrap());
         assert!(!folder.has("segments/00001.parquet").unwrap());
+    }
+
+    #[test]
+    fn a_segment_of_which_no_frame_is_inferred_is_published_empty() {
+        let (_root, folder) = written(|folder| vec![end(folder, 0, 0), frame(1, 0)]);
+        assert_eq!(frames_of(&folder, 0), [] as [i64; 0]);
     }
 
     #[test]

@@ -19,8 +19,8 @@ const FORMATS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpe
 
 /// One open file and its video stream.
 pub struct Demuxer {
-    input: Input,
-    stream: usize,
+    pub(super) input: Input,
+    pub(super) stream: usize,
     path: PathBuf,
     limits: Limits,
 }
@@ -78,9 +78,16 @@ impl Packet {
         self.0.data().unwrap_or_default()
     }
 
-    /// CRC-32 of the data.
+    /// The data without zero bytes in front. Those belong to neither of two packets that start codes part, and a parser
+    /// may give them to either.
+    pub fn payload(&self) -> &[u8] {
+        let data = self.data();
+        &data[data.iter().position(|byte| *byte != 0).unwrap_or(data.len())..]
+    }
+
+    /// CRC-32 of the payload.
     pub fn checksum(&self) -> u32 {
-        crc32fast::hash(self.data())
+        crc32fast::hash(self.payload())
     }
 
     pub fn is_key(&self) -> bool {
@@ -182,17 +189,6 @@ impl Demuxer {
         }
     }
 
-    /// Goes to a keyframe at or before the decoding timestamp `dts`, in ticks. A hint only: what is read next tells where it is.
-    pub fn seek_before(&mut self, dts: i64) -> Result<(), MediaError> {
-        // SAFETY: the context is open and the stream index is one of its own.
-        let result =
-            unsafe { ffi::av_seek_frame(self.input.as_mut_ptr(), self.stream as i32, dts, ffi::AVSEEK_FLAG_BACKWARD) };
-        if result < 0 {
-            return Err(self.unreadable(ffmpeg::Error::from(result)));
-        }
-        Ok(())
-    }
-
     pub(super) fn parameters(&self) -> ffmpeg::codec::Parameters {
         self.input.stream(self.stream).expect("the stream was found in this input").parameters()
     }
@@ -254,12 +250,12 @@ impl Demuxer {
         ratio(rate)
     }
 
-    fn input_ptr(&self) -> *mut ffi::AVFormatContext {
+    pub(super) fn input_ptr(&self) -> *mut ffi::AVFormatContext {
         // SAFETY: only taken for functions that read.
         unsafe { self.input.as_ptr().cast_mut() }
     }
 
-    fn unreadable(&self, error: ffmpeg::Error) -> MediaError {
+    pub(super) fn unreadable(&self, error: ffmpeg::Error) -> MediaError {
         MediaError::Unreadable { path: self.path.clone(), reason: error.to_string() }
     }
 }
