@@ -1,49 +1,21 @@
 //! Time that the tracker takes for one frame, by the number of objects in it.
 
-use std::hint::black_box;
-
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use framefleet_worker::track::{ByteTrack, ByteTrackSettings, TrackerInput};
-
-const FRAME_RATE: f64 = 30.0;
-/// Frames after which the scene is as it was at first, so that the benchmark can go on without end.
-const PERIOD: usize = 600;
+use framefleet_benches::crowd;
+use framefleet_worker::track::{ByteTrack, ByteTrackSettings};
+use std::hint::black_box;
 
 fn tracker(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("tracker/update");
     for objects in [10, 50, 200] {
         group.bench_function(BenchmarkId::from_parameter(objects), |bencher| {
-            let frames: Vec<_> = (0..PERIOD).map(|frame| detections(objects, frame)).collect();
-            let mut tracker = ByteTrack::new(ByteTrackSettings::default(), FRAME_RATE);
+            let frames = crowd::walk(objects);
+            let mut tracker = ByteTrack::new(ByteTrackSettings::default(), crowd::FRAME_RATE);
             let mut next = frames.iter().cycle();
             bencher.iter(|| next.next().map(|detections| tracker.update(black_box(detections))));
         });
     }
     group.finish();
-}
-
-/// People in a picture of 1920 × 1080 who walk in circles that cross. Each is hidden for one frame in twenty, and
-/// scores low in three.
-fn detections(objects: usize, frame: usize) -> Vec<TrackerInput> {
-    let seen = (0..objects).filter(|object| !(frame + 7 * object).is_multiple_of(20));
-    seen.map(|object| person(object, frame)).collect()
-}
-
-fn person(object: usize, frame: usize) -> TrackerInput {
-    let turn = std::f64::consts::TAU * frame as f64 / PERIOD as f64;
-    let direction = if object.is_multiple_of(2) { 1.0 } else { -1.0 };
-    let angle = direction * turn + object as f64;
-    let x = spread(object, 1) * 1700.0 + 100.0 * angle.cos();
-    let y = spread(object, 2) * 800.0 + 60.0 * angle.sin();
-    let height = 80.0 + 160.0 * spread(object, 3);
-    let low = (1..4).contains(&((frame + 7 * object) % 20));
-    let score = if low { 0.3 } else { 0.75 + 0.2 * spread(object, frame) };
-    TrackerInput { x1: x + 2.0 * spread(frame, object), y1: y, x2: x + height * 0.4, y2: y + height, score }
-}
-
-/// Fractions from 0 to 1 that look random and are the same in every run.
-fn spread(a: usize, b: usize) -> f64 {
-    (a as f64 * 0.754_877_666 + b as f64 * 0.569_840_290).fract()
 }
 
 criterion_group!(benches, tracker);
