@@ -3,7 +3,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use framefleet_contract::detection::Detection;
 use framefleet_contract::detection_file::{Row, RowWriter, read_rows};
-use framefleet_contract::packet_table::{self, PacketRow};
+use framefleet_contract::packet_table::{self, PacketRow, PacketWriter};
 use std::hint::black_box;
 use std::io::Write;
 use tempfile::NamedTempFile;
@@ -60,7 +60,9 @@ fn packets(criterion: &mut Criterion) {
     let rows: Vec<PacketRow> = (0..FRAMES).map(packet).collect();
     let write = || {
         let mut bytes = Vec::new();
-        packet_table::write(&mut bytes, &rows).expect("memory takes all rows");
+        let mut writer = PacketWriter::new(&mut bytes).expect("memory takes a file");
+        rows.iter().for_each(|row| writer.push(*row).expect("memory takes all rows"));
+        writer.finish().expect("memory takes a footer");
         bytes
     };
     let file = file_of(&write());
@@ -71,7 +73,7 @@ fn packets(criterion: &mut Criterion) {
         let start = if end == FRAMES { 0 } else { FRAMES / 2 };
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
-                packet_table::read(file.path(), start as u64, end as u64).expect("the file was just written").len()
+                packet_table::read(file.path(), start as u64, end as u64).expect("the file was just written").count()
             });
         });
     }
@@ -87,7 +89,7 @@ fn packet(ordinal: i64) -> PacketRow {
         size: 4000 + scrambled % 10_000,
         checksum: scrambled,
         key: ordinal % 250 == 0,
-        frame: Some(ordinal),
+        shown: true,
         ..PacketRow::default()
     }
 }

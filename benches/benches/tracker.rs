@@ -12,7 +12,7 @@ fn tracker(criterion: &mut Criterion) {
             let frames = crowd::walk(objects);
             let mut tracker = ByteTrack::new(ByteTrackSettings::default(), crowd::FRAME_RATE);
             let mut next = frames.iter().cycle();
-            bencher.iter(|| next.next().map(|detections| tracker.update(black_box(detections))));
+            bencher.iter(|| next.next().map(|detections| tracker.update(black_box(detections)).len()));
         });
     }
     group.finish();

@@ -33,7 +33,7 @@ pub struct PacketRow {
 const COLUMNS: Columns = Columns { rising: &["ordinal", "pts", "dts", "position"], floats: &[] };
 
 /// Writes the table row by row.
-pub(crate) struct PacketWriter<W: Write + Send> {
+pub struct PacketWriter<W: Write + Send> {
     writer: ArrowWriter<W>,
     schema: SchemaRef,
     written: i64,

@@ -2,15 +2,16 @@ use crate::{
     Model, ModelError, Runtime,
     heads::{Candidate, Head, Wanted},
     letterbox::{Corners, Size},
-    manifest::Manifest,
+    manifest::{HeadFamily, Manifest},
     nms::{self, Suppression},
     preprocess::Preprocessor,
 };
 use framefleet_contract::detection::Detection;
 use framefleet_native::picture::Picture;
-use ndarray::{ArrayView2, Axis, Ix3};
+use ndarray::{ArrayView3, Axis};
 use ort::{
-    session::{Session, builder::GraphOptimizationLevel},
+    memory::Allocator,
+    session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, builder::GraphOptimizationLevel},
     value::Tensor,
 };
 use std::time::Instant;
@@ -46,20 +47,21 @@ pub struct Detector {
     manifest: Manifest,
     session: Session,
     prepared: Option<Prepared>,
-    /// Input sizes for which the output was seen to be what the head reads.
-    verified: Vec<Size>,
+    /// Input sizes for which the output was seen to be what the head reads, and its shape.
+    verified: Vec<(Size, Vec<usize>)>,
     candidates: Vec<Candidate>,
     detections: Vec<Detection>,
     times: StageTimes,
 }
 
 /// What depends on the pictures' geometry.
-#[derive(Debug)]
 struct Prepared {
     preprocessor: Preprocessor,
     /// [B, 3, H, W]; only the first picture of a batch is ever filled, the others stay zero.
     input: Tensor<f32>,
     head: Head,
+    /// Asks for the one output that the head reads, into memory of its own where its size is known.
+    options: RunOptions<HasSelectedOutputs>,
 }
 
 impl Detector {
@@ -95,16 +97,16 @@ impl Detector {
             Some(prepared) if prepared.preprocessor.fits(picture) => prepared,
             _ => self.prepare(picture)?,
         };
-        let Prepared { preprocessor, input, head } = self.prepared.insert(prepared);
+        let Prepared { preprocessor, input, head, options } = self.prepared.insert(prepared);
         let picture_len = preprocessor.input_len();
         preprocessor.fill(picture, &mut input.extract_tensor_mut().1[..picture_len])?;
         let filled = Instant::now();
         let candidates = &mut self.candidates;
         candidates.clear();
-        let inferred = run(&self.name, &self.manifest, &mut self.session, input, head, |output| {
+        let inferred = run(&self.name, &self.manifest, &mut self.session, input, head, options, |output| {
             let inferred = Instant::now();
             let wanted = Wanted { confidence: thresholds.confidence, classes: thresholds.classes.as_deref() };
-            head.decode(&output, wanted, candidates);
+            head.decode(&output.index_axis(Axis(0), 0), wanted, candidates);
             inferred
         })?;
         let letterbox = preprocessor.letterbox();
@@ -132,27 +134,46 @@ impl Detector {
     fn prepare(&mut self, picture: &Picture<'_>) -> Result<Prepared, ModelError> {
         let preprocessor = Preprocessor::new(&self.manifest, picture)?;
         let size = preprocessor.letterbox().model;
-        self.verify(size)?;
+        let output_shape = self.verify(size)?;
+        let options = self.options(Some(output_shape).filter(|_| self.manifest.head != HeadFamily::EndToEnd))?;
         let mut input = self.empty_input(size)?;
         let picture_len = preprocessor.input_len();
         preprocessor.paint_padding(&mut input.extract_tensor_mut().1[..picture_len]);
-        Ok(Prepared { preprocessor, input, head: self.head(size) })
+        Ok(Prepared { preprocessor, input, head: self.head(size), options })
     }
 
-    /// Runs the model on an empty input, to see its output before anything rests on it.
-    fn verify(&mut self, size: Size) -> Result<(), ModelError> {
-        if self.verified.contains(&size) {
-            return Ok(());
+    /// Runs the model on an empty input, to see its output before anything rests on it. Gives the output's shape.
+    fn verify(&mut self, size: Size) -> Result<Vec<usize>, ModelError> {
+        if let Some((_, shape)) = self.verified.iter().find(|(verified, _)| *verified == size) {
+            return Ok(shape.clone());
         }
         let input = self.empty_input(size)?;
         let head = self.head(size);
-        let seen = run(&self.name, &self.manifest, &mut self.session, &input, &head, |_| ());
-        seen.map_err(|error| match error {
+        let options = self.options(None)?;
+        let seen = run(&self.name, &self.manifest, &mut self.session, &input, &head, &options, |output| {
+            output.shape().to_vec()
+        });
+        let shape = seen.map_err(|error| match error {
             ModelError::InferenceFailed { model, problem } => ModelError::Invalid { model, problem },
             other => other,
         })?;
-        self.verified.push(size);
-        Ok(())
+        self.verified.push((size, shape.clone()));
+        Ok(shape)
+    }
+
+    fn options(&self, output_shape: Option<Vec<usize>>) -> Result<RunOptions<HasSelectedOutputs>, ModelError> {
+        let name = self.manifest.output.as_str();
+        let options = || {
+            let mut outputs = OutputSelector::no_default().with(name);
+            if let Some(shape) = output_shape {
+                outputs = outputs.preallocate(name, Tensor::<f32>::new(&Allocator::default(), shape)?);
+            }
+            Ok(RunOptions::new()?.with_outputs(outputs))
+        };
+        options().map_err(|error: ort::Error| ModelError::InferenceFailed {
+            model: self.name.clone(),
+            problem: error.to_string(),
+        })
     }
 
     fn head(&self, model: Size) -> Head {
@@ -167,6 +188,12 @@ impl Detector {
     }
 }
 
+impl std::fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prepared").field("preprocessor", &self.preprocessor).finish_non_exhaustive()
+    }
+}
+
 /// One thread each for an operation and for the graph, and nobody spins: cores are filled by more detectors.
 fn session(runtime: &Runtime, bytes: &[u8]) -> ort::Result<Session> {
     Session::builder(runtime.environment())?
@@ -178,23 +205,26 @@ fn session(runtime: &Runtime, bytes: &[u8]) -> ort::Result<Session> {
         .commit_from_memory(bytes)
 }
 
-/// Runs the model and lets `read` see the first picture's part of the output, if it is what the head reads.
+/// Runs the model and lets `read` see the output, if it is what the head reads.
 fn run<T>(
     name: &str,
     manifest: &Manifest,
     session: &mut Session,
     input: &Tensor<f32>,
     head: &Head,
-    read: impl FnOnce(ArrayView2<'_, f32>) -> T,
+    options: &RunOptions<HasSelectedOutputs>,
+    read: impl FnOnce(ArrayView3<'_, f32>) -> T,
 ) -> Result<T, ModelError> {
     let failed = |error: ort::Error| ModelError::InferenceFailed { model: name.to_owned(), problem: error.to_string() };
     let invalid = |problem: String| ModelError::Invalid { model: name.to_owned(), problem };
-    let outputs = session.run(ort::inputs![manifest.input.name.as_str() => input]).map_err(failed)?;
+    // A detector that is recognised has one input: naming it would cost a list.
+    let outputs = session.run_with_options(ort::inputs![input], options).map_err(failed)?;
     let output = outputs.get(&manifest.output).ok_or_else(|| invalid(format!("it gives no {}", manifest.output)))?;
-    let output = output.try_extract_array::<f32>().map_err(|error| invalid(error.to_string()))?;
-    head.check(output.shape()).map_err(invalid)?;
-    let batch = output.into_dimensionality::<Ix3>().map_err(|error| invalid(error.to_string()))?;
-    Ok(read(batch.index_axis(Axis(0), 0)))
+    let (shape, values) = output.try_extract_tensor::<f32>().map_err(|error| invalid(error.to_string()))?;
+    let [batch, rows, columns] = **shape else { return Err(invalid(format!("its output is {shape:?}"))) };
+    let shape = [batch, rows, columns].map(|length| usize::try_from(length).unwrap_or(0));
+    head.check(&shape).map_err(invalid)?;
+    Ok(read(ArrayView3::from_shape(shape, values).map_err(|error| invalid(error.to_string()))?))
 }
 
 /// Leaves the best candidates, in their final order.

@@ -103,7 +103,7 @@ fn track(config: &str, sequence: &str, frame_count: usize, settings: ByteTrackSe
 
 fn rows_of(tracker: &mut ByteTrack, detections: &[TrackerInput]) -> Vec<Row> {
     let tracked = tracker.update(detections);
-    for row in &tracked {
+    for row in tracked {
         assert_eq!(row.score, detections[row.detection].score, "the row names another detection");
     }
     tracked

@@ -59,7 +59,7 @@ fn any_detection() -> impl Strategy<Value = TrackerInput> {
 
 fn track(video: &Video) -> Vec<Vec<TrackedDetection>> {
     let mut tracker = ByteTrack::new(ByteTrackSettings::default(), FRAME_RATE);
-    video.iter().map(|detections| tracker.update(detections)).collect()
+    video.iter().map(|detections| tracker.update(detections).to_vec()).collect()
 }
 
 /// Each track as the frames and places in which it is reported, without its number.

@@ -32,6 +32,7 @@ pub struct ByteTrack {
     high: Vec<Observation>,
     low: Vec<Observation>,
     assignment: Assignment,
+    reported: Vec<TrackedDetection>,
 }
 
 /// Which tracks and detections one association joins, and at what cost.
@@ -68,6 +69,7 @@ impl ByteTrack {
             high: Vec::new(),
             low: Vec::new(),
             assignment: Assignment::default(),
+            reported: Vec::new(),
         }
     }
 
@@ -76,7 +78,7 @@ impl ByteTrack {
     /// Every frame counts, also one without detections. At most one row per detection and per track; tracks that were
     /// in the last frame come first, then new ones, then those found again. Detections may come in any order: it
     /// decides the numbers of new tracks and nothing else.
-    pub fn update(&mut self, detections: &[TrackerInput]) -> Vec<TrackedDetection> {
+    pub fn update(&mut self, detections: &[TrackerInput]) -> &[TrackedDetection] {
         self.frame += 1;
         self.split_by_score(detections);
         self.predict();
@@ -195,9 +197,11 @@ impl ByteTrack {
         self.lost.retain(|track| !track.duplicate);
     }
 
-    fn report(&self) -> Vec<TrackedDetection> {
+    fn report(&mut self) -> &[TrackedDetection] {
         let confirmed = self.tracked.iter().filter(|track| track.state == State::Tracked);
-        confirmed.map(Tracklet::report).collect()
+        self.reported.clear();
+        self.reported.extend(confirmed.map(Tracklet::report));
+        &self.reported
     }
 }
 
@@ -231,7 +235,7 @@ mod tests {
     }
 
     fn ids_after(tracker: &mut ByteTrack, detections: &[TrackerInput]) -> Vec<i64> {
-        ids(&tracker.update(detections))
+        ids(tracker.update(detections))
     }
 
     #[test]
@@ -389,7 +393,7 @@ mod tests {
                 TrackerInput { y2: good.y1 - 5.0, ..good },
                 good,
             ]);
-            assert_eq!(ids(&rows), [1]);
+            assert_eq!(ids(rows), [1]);
             assert_eq!(rows[0].detection, 6);
         }
     }
