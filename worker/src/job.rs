@@ -116,6 +116,7 @@ fn work(request: &Request, folder: &JobFolder, workplace: &mut Workplace<'_>) ->
             every,
         };
         stages = pipeline::detect(&detection, workplace.detectors, &progress, workplace.stop)?;
+        source::check_unchanged(&request.source)?;
     }
     let infos = infos(folder, &plan)?;
     refuse_mostly_damaged(request, &plan, &infos)?;
