@@ -173,8 +173,8 @@ impl Demuxer {
                 Ok(()) => working.again(),
                 Err(ffmpeg::Error::Eof) => break self.end_of_file(),
                 // One bad packet: the demuxer goes on behind it.
-                Err(ffmpeg::Error::InvalidData) if !self.at_end() => {}
-                Err(ffmpeg::Error::InvalidData) => {
+                Err(e) if is_damage(e) && !self.at_end() => {}
+                Err(e) if is_damage(e) => {
                     let reason = "its last packet cannot be read".to_owned();
                     let corrupt = MediaError::Corrupt { path: self.path.clone(), reason };
                     break Err(self.watch.refusal().unwrap_or(corrupt));
@@ -330,6 +330,11 @@ impl PacketClock {
         let absurd = rate.is_finite() && rate > FASTEST_RATE;
         if absurd { Err(format!("{rate:.0} packets a second, and {FASTEST_RATE} are the most")) } else { Ok(()) }
     }
+}
+
+/// MPEG-TS asks to try again where it has lost its packets and looks for the next.
+fn is_damage(error: ffmpeg::Error) -> bool {
+    matches!(error, ffmpeg::Error::InvalidData | ffmpeg::Error::Other { errno: libc::EAGAIN })
 }
 
 fn ratio(value: ffi::AVRational) -> Option<Ratio> {

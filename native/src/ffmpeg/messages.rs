@@ -65,7 +65,8 @@ unsafe extern "C" fn on_message(context: *mut c_void, level: c_int, format: *con
         reasons.picture = size_in(&line).or(reasons.picture);
     }
     reasons.too_many_streams |= text.starts_with(b"Number of streams exceeds max_streams");
-    reasons.time_base |= text.starts_with(b"Ignoring attempt to set invalid timebase");
+    reasons.time_base |=
+        text.starts_with(b"Ignoring attempt to set invalid timebase") || text == b"Invalid frame rate\n";
     REASONS.set(reasons);
 }
 
