@@ -110,7 +110,7 @@ def sizes(clips):
     expect(once, "8K from the first picture on", "PIXELS_LIMIT")
     expect(once, "8K, where that is allowed", "works", 2, ["--max-pixels", "33177600"])
     for codec, container, options in (
-        ("hevc", "ts", "-c:v libx265 -preset ultrafast -x265-params log-level=error:pools=none:frame-threads=1 -pix_fmt yuv420p"),
+        ("hevc", "ts", "-c:v libx265 -preset ultrafast -x265-params log-level=error:pools=none:frame-threads=1:bframes=0 -pix_fmt yuv420p"),
         ("mjpeg", "mkv", "-c:v mjpeg -pix_fmt yuvj420p"),
     ):
         first = clips.make(f"first.{codec}", "160x96", 20, options)

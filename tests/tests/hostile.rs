@@ -5,7 +5,7 @@
 
 use framefleet_tests::fault::Fault;
 use framefleet_tests::scratch::temporary_files_below;
-use framefleet_tests::{Detector, Ended, Scratch, clip, repository};
+use framefleet_tests::{Call, Detector, Ended, Scratch, clip, repository};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,7 @@ fn expected(entry: &serde_json::Value) -> String {
 
 /// In the words of [`expected`], or whatever else it came to.
 fn comes_to(ended: &Ended) -> String {
-    match (ended.status, ended.stderr.lines().collect::<Vec<_>>()[..]) {
+    match (ended.status, ended.stderr.lines().collect::<Vec<_>>().as_slice()) {
         (Some(0), []) => format!("works: {} frames", ended.lines()[0].summary().frames.decoded),
         (Some(status), [line]) => {
             format!("status {status}, {}", line.split(": ").nth(1).unwrap_or("no code"))
@@ -136,10 +136,12 @@ fn limits_out_of_their_range_are_bad_requests() {
 }
 
 /// With one segment a second, so that some are published before the fault.
-fn call_with_fault(scratch: &Scratch, video: &Path, environment: [(&str, &str); 3]) -> framefleet_tests::Call {
-    let call = scratch.call(Detector::Colours, &[video]).with(&["--segment-seconds", "1", "--stall-seconds", "0.5"]);
+fn call_with_fault(scratch: &Scratch, video: &Path, environment: [(&str, &str); 3]) -> Call {
+    let call = scratch.call(Detector::Colours, &[video]).with(&["--segment-seconds", "1"]);
     environment.into_iter().fold(call, |call, (name, value)| call.env(name, value))
 }
+
+const SOON: [&str; 2] = ["--stall-seconds", "0.5"];
 
 fn assert_the_same_command_goes_on(scratch: &Scratch, video: &Path) {
     let undisturbed = {
@@ -156,7 +158,7 @@ fn a_decoder_that_hangs_ends_the_process_and_the_job_goes_on() {
     let scratch = Scratch::new();
     let video = scratch.clip("clip.mp4", &clip::moving("160x96", 6), X264);
     let fault = Fault::new(&scratch);
-    let ended = call_with_fault(&scratch, &video, fault.environment("HOLD_DECODER", "120")).run();
+    let ended = call_with_fault(&scratch, &video, fault.environment("HOLD_DECODER", "120")).with(&SOON).run();
     let message = ended.error(70, "DECODE_STALLED");
     assert!(message.contains("clip.mp4") && message.contains("--stall-seconds"), "{message}");
     let line: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
@@ -170,7 +172,7 @@ fn a_read_that_does_not_come_back_ends_the_process_and_the_job_goes_on() {
     let scratch = Scratch::new();
     let video = clip_in(&scratch, "clip.mp4");
     let fault = Fault::new(&scratch);
-    let ended = call_with_fault(&scratch, &video, fault.environment("HOLD_READ", "clip.mp4")).run();
+    let ended = call_with_fault(&scratch, &video, fault.environment("HOLD_READ", "clip.mp4")).with(&SOON).run();
     assert!(ended.error(70, "READ_TIMEOUT").contains("clip.mp4"), "{ended}");
     fault.release();
     assert_the_same_command_goes_on(&scratch, &video);
@@ -182,7 +184,7 @@ fn one_byte_at_a_time_is_too_slow() {
     let scratch = Scratch::new();
     let video = clip_in(&scratch, "clip.mp4");
     let fault = Fault::new(&scratch);
-    let ended = call_with_fault(&scratch, &video, fault.environment("SLOW_READ", "clip.mp4")).run();
+    let ended = call_with_fault(&scratch, &video, fault.environment("SLOW_READ", "clip.mp4")).with(&SOON).run();
     assert!(ended.error(1, "READ_TIMEOUT").contains("clip.mp4"), "{ended}");
     assert_the_same_command_goes_on(&scratch, &video);
 }
@@ -193,7 +195,7 @@ fn a_process_that_was_stopped_goes_on() {
     let scratch = Scratch::new();
     let video = clip_in(&scratch, "clip.mp4");
     let fault = Fault::new(&scratch);
-    let child = call_with_fault(&scratch, &video, fault.environment("HOLD_DECODER", "20")).start();
+    let child = call_with_fault(&scratch, &video, fault.environment("HOLD_DECODER", "20")).with(&SOON).start();
     fault.wait_until_held();
     let signal = |name: &str| {
         let pid = child.id().to_string();
@@ -215,8 +217,7 @@ fn a_file_that_grows_while_it_is_analysed_has_changed() {
     let fault = Fault::new(&scratch);
     // The first packets are those with which FFmpeg finds out what is in the file.
     for packet in ["1", "40"] {
-        let call = call_with_fault(&scratch, &video, fault.environment("HOLD_DECODER", packet));
-        let child = call.with(&["--stall-seconds", "60"]).start();
+        let child = call_with_fault(&scratch, &video, fault.environment("HOLD_DECODER", packet)).start();
         fault.wait_until_held();
         fs::OpenOptions::new().append(true).open(&video).unwrap().write_all(&[0x47; 188]).unwrap();
         fault.release();

@@ -56,7 +56,7 @@ impl Decoder {
         context.set_threading(threading);
         let (limits, path) = (demuxer.limits(), demuxer.path().to_owned());
         // SAFETY: the context is not open yet; a plain field is set that FFmpeg looks at before it makes room for a picture.
-        unsafe { (*context.as_mut_ptr()).max_pixels = i64::try_from(limits.pixels).unwrap_or(i64::MAX) };
+        unsafe { (*context.as_mut_ptr()).max_pixels = limits.pixels_of_buffer() as i64 };
         let decoder = context.decoder().video().map_err(unsupported)?;
         let pulse = Pulse::new(Work::Decode, &path, limits.stall_s);
         Ok(Self { codec: decoder, display, to_planar: None, path, limits, pulse })

@@ -75,6 +75,9 @@ fn refuse_claims(path: &Path, watch: &Watch) -> Result<(), MediaError> {
     let bytes = watch.len();
     let Claims { samples, no_time_scale } =
         boxes::claims(bytes, &mut |buffer, position| watch.read_exact_at(buffer, position).is_ok());
+    if watch.pulse.is_late() {
+        return Err(watch.pulse.error());
+    }
     let most = MOST_SAMPLES.min(bytes.saturating_mul(MOST_SAMPLES_PER_BYTE));
     if samples > most {
         return Err(MediaError::SamplesLimit { path: path.to_owned(), samples, bytes, most });
@@ -127,7 +130,7 @@ impl Opening<'_> {
     fn find_streams(&self, input: &mut Input) -> Result<(), MediaError> {
         let of_decoder = || {
             let mut options = Dictionary::new();
-            options.set("max_pixels", &self.limits.pixels.to_string());
+            options.set("max_pixels", &self.limits.pixels_of_buffer().to_string());
             options
         };
         // SAFETY: the context is open, there is one dictionary for each stream that it has now, and each is freed once.

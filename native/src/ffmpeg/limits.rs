@@ -32,6 +32,14 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The bound that FFmpeg is given for the room that it makes for a picture, which is a little more than the picture:
+    /// it rounds rows up to 64 pixels and heights to 16. What is beyond it is never allocated, what is between the two is
+    /// refused when it is decoded.
+    pub(super) fn pixels_of_buffer(&self) -> u64 {
+        const LONGEST_SIDE: u64 = 1 << 16;
+        self.pixels.saturating_add((64 + 16) * LONGEST_SIDE).min(i64::MAX as u64)
+    }
+
     /// Whether a picture of this size has more pixels than it may.
     pub(super) fn refuse_picture(&self, width: u32, height: u32) -> bool {
         u64::from(width) * u64::from(height) > self.pixels

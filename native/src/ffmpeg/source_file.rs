@@ -146,6 +146,9 @@ impl Watch {
 
     /// Reads at a position, for those who look at the file before FFmpeg does.
     pub(super) fn read_exact_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
+        if self.pulse.is_late() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         self.file.read_exact_at(buffer, position)
     }
 }
