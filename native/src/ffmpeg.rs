@@ -39,7 +39,9 @@ pub enum MediaError {
     PixelsLimit { path: PathBuf, width: u32, height: u32, limit: u64 },
     #[error("{path} {reason}, and {limit} s are allowed; --max-duration raises that")]
     DurationLimit { path: PathBuf, reason: String, limit: f64 },
-    #[error("{path} claims {samples} packets, and its {bytes} bytes hold {most} at most; make it again from its recording")]
+    #[error(
+        "{path} claims {samples} packets, and its {bytes} bytes hold {most} at most; make it again from its recording"
+    )]
     SamplesLimit { path: PathBuf, samples: u64, bytes: u64, most: u64 },
     #[error("{path} has more than {limit} streams; --max-streams raises that")]
     StreamsLimit { path: PathBuf, limit: u32 },
@@ -55,7 +57,9 @@ pub enum MediaError {
         "decoding {path} has taken more than {seconds} s for one packet; run again, and if it is so again raise --stall-seconds or convert the video"
     )]
     DecodeStalled { path: PathBuf, seconds: f64 },
-    #[error("{path} changed while it was read ({difference}); leave it alone while it is processed, and start a new job")]
+    #[error(
+        "{path} changed while it was read ({difference}); leave it alone while it is processed, and start a new job"
+    )]
     Changed { path: PathBuf, difference: String },
     #[error("FFmpeg failed to {action}: {reason}")]
     Failed { action: &'static str, reason: String },

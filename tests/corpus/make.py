@@ -253,6 +253,10 @@ def streams(clips):
     for name in ("thousand-streams.mkv", "thousand-streams.mp4"):
         many = clips.run(name, ["-i", str(one)], "-map 0:v " * 1000 + "-c copy")
         expect(many, "a thousand streams", "STREAMS_LIMIT")
+    large = clips.black("large-stream.mp4", "3840x2160", 2, X264)
+    for name in ("hundred-4k-streams.mkv", "hundred-4k-streams.mp4"):
+        many = clips.run(name, ["-i", str(large)], "-map 0:v " * 100 + "-c copy")
+        expect(many, "a hundred streams of 4K, of which one is to be looked at", "works", 2)
     few = clips.run("three-streams.mkv", ["-i", str(one)], "-map 0:v " * 3 + "-c copy")
     expect(few, "three streams, where two are allowed", "STREAMS_LIMIT", arguments=["--max-streams", "2"])
     expect(few, "as many streams as are allowed", "works", 5, ["--max-streams", "3"])

@@ -1,14 +1,15 @@
 //! Reads the packets of a file's video stream.
 
 use super::idr::IdrFinder;
+use super::input::{self, Opened};
 use super::limits::Limits;
 use super::source_file::Watch;
-use super::{MediaError, initialise, input};
+use super::{MediaError, initialise};
 use crate::picture::Rotation;
 use ffmpeg::codec::packet;
+use ffmpeg::ffi;
 use ffmpeg::format::context::Input;
 use ffmpeg::packet::Ref as _;
-use ffmpeg::{Discard, ffi};
 use ffmpeg_next as ffmpeg;
 use framefleet_contract::plan::Ratio;
 use std::path::{Path, PathBuf};
@@ -114,9 +115,7 @@ impl Demuxer {
     /// the limits allow.
     pub fn open(path: &Path, limits: Limits) -> Result<Self, MediaError> {
         initialise();
-        let (input, watch) = input::open(path, limits)?;
-        let stream = input::video_stream(&input)
-            .ok_or_else(|| input::no_video(path, "it has no video stream".to_owned()))?;
+        let Opened { input, stream, watch } = input::open(path, limits)?;
         let mut demuxer = Self { input, stream, path: path.to_owned(), limits, watch, clock: PacketClock::default() };
         demuxer.skip_other_streams();
         Ok(demuxer)
@@ -211,8 +210,7 @@ impl Demuxer {
     fn skip_other_streams(&mut self) {
         let video = self.stream;
         for mut stream in self.input.streams_mut().filter(|stream| stream.index() != video) {
-            // SAFETY: the pointer is that of a stream of this open input; `discard` is meant to be set by the caller.
-            unsafe { (*stream.as_mut_ptr()).discard = Discard::All.into() };
+            input::discard(&mut stream);
         }
     }
 

@@ -1,14 +1,14 @@
 //! Opens a file with FFmpeg, within the limits: what it claims is looked at before FFmpeg acts on it.
 
+use super::MediaError;
 use super::boxes::{self, Claims};
 use super::limits::Limits;
 use super::messages::{self, Reasons};
 use super::pulse::Pulse;
 use super::source_file::{SourceFile, Watch};
-use super::MediaError;
 use ffmpeg::format::context::{Input, StreamIo};
 use ffmpeg::format::stream::Disposition;
-use ffmpeg::{Dictionary, ffi, media};
+use ffmpeg::{Dictionary, Discard, ffi, media};
 use ffmpeg_next as ffmpeg;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::Path;
@@ -23,8 +23,18 @@ const MOST_SAMPLES: u64 = 1 << 25;
 /// Samples that a byte of a file can hold: the smallest entry of an index has half a byte.
 const MOST_SAMPLES_PER_BYTE: u64 = 2;
 
+/// Streams with pictures into which FFmpeg may look: each takes the memory of some pictures, and all at a time.
+const MOST_DECODERS: usize = 4;
+
+/// A file with its video stream.
+pub(super) struct Opened {
+    pub input: Input,
+    pub stream: usize,
+    pub watch: Arc<Watch>,
+}
+
 /// Opens the file, and reads enough of it to know its streams.
-pub(super) fn open(path: &Path, limits: Limits) -> Result<(Input, Arc<Watch>), MediaError> {
+pub(super) fn open(path: &Path, limits: Limits) -> Result<Opened, MediaError> {
     let name = path.to_str().and_then(|name| CString::new(format!("file:{name}")).ok());
     let name = name.ok_or_else(|| MediaError::PathDenied {
         path: path.to_owned(),
@@ -37,21 +47,44 @@ pub(super) fn open(path: &Path, limits: Limits) -> Result<(Input, Arc<Watch>), M
     messages::take();
     let opening = Opening { path, limits, watch: &watch };
     let mut input = opening.read_header(&name, file)?;
-    opening.check(&input)?;
-    opening.find_streams(&mut input)?;
-    opening.check(&input)?;
-    opening.check_duration(&input)?;
+    opening.check(&input, video_stream(&input))?;
+    let one_of_many = one_of_many(&input);
+    opening.find_streams(&mut input, one_of_many)?;
+    let stream = one_of_many.or_else(|| video_stream(&input));
+    opening.check(&input, stream)?;
+    let stream = stream.ok_or_else(|| no_video(path, "it has no video stream".to_owned()))?;
+    opening.check_duration(&input, stream)?;
     drop(working);
-    Ok((input, watch))
+    Ok(Opened { input, stream, watch })
 }
 
 /// The stream to look at: FFmpeg's own choice, unless that is a cover picture.
-pub(super) fn video_stream(input: &Input) -> Option<usize> {
-    let best = input.streams().best(media::Type::Video)?;
-    (!best.disposition().contains(Disposition::ATTACHED_PIC)).then(|| best.index())
+fn video_stream(input: &Input) -> Option<usize> {
+    input.streams().best(media::Type::Video).filter(|best| !is_cover(best)).map(|best| best.index())
 }
 
-pub(super) fn no_video(path: &Path, reason: String) -> MediaError {
+/// The stream to look at where there are too many to look into, or none where there are not: FFmpeg's choice by what the
+/// container says, or the first one.
+fn one_of_many(input: &Input) -> Option<usize> {
+    let pictures = || input.streams().filter(|stream| stream.parameters().medium() == media::Type::Video);
+    if pictures().count() <= MOST_DECODERS {
+        return None;
+    }
+    let first = || pictures().find(|stream| !is_cover(stream)).map(|stream| stream.index());
+    video_stream(input).or_else(first)
+}
+
+/// Has FFmpeg pass over the stream's packets.
+pub(super) fn discard(stream: &mut ffmpeg::StreamMut<'_>) {
+    // SAFETY: the pointer is that of a stream of an open input; `discard` is meant to be set by the caller.
+    unsafe { (*stream.as_mut_ptr()).discard = Discard::All.into() };
+}
+
+fn is_cover(stream: &ffmpeg::Stream<'_>) -> bool {
+    stream.disposition().contains(Disposition::ATTACHED_PIC)
+}
+
+fn no_video(path: &Path, reason: String) -> MediaError {
     MediaError::NoVideo { path: path.to_owned(), reason }
 }
 
@@ -126,16 +159,22 @@ impl Opening<'_> {
         }
     }
 
-    /// Has FFmpeg look into the packets. Its decoders, too, make no room for a picture that is too large.
-    fn find_streams(&self, input: &mut Input) -> Result<(), MediaError> {
-        let of_decoder = || {
+    /// Has FFmpeg look into the packets, of one stream only where one is given. Its decoders, too, make no room for a
+    /// picture that is too large; those of other streams for none.
+    fn find_streams(&self, input: &mut Input, only: Option<usize>) -> Result<(), MediaError> {
+        let is_wanted = |stream: usize| only.is_none_or(|only| only == stream);
+        let of_decoder = |stream: usize| {
             let mut options = Dictionary::new();
-            options.set("max_pixels", &self.limits.pixels_of_buffer().to_string());
+            let pixels = if is_wanted(stream) { self.limits.pixels_of_buffer() } else { 1 };
+            options.set("max_pixels", &pixels.to_string());
             options
         };
+        for mut stream in input.streams_mut().filter(|stream| !is_wanted(stream.index())) {
+            discard(&mut stream);
+        }
         // SAFETY: the context is open, there is one dictionary for each stream that it has now, and each is freed once.
         let result = unsafe {
-            let mut options: Vec<_> = input.streams().map(|_| of_decoder().disown()).collect();
+            let mut options: Vec<_> = input.streams().map(|stream| of_decoder(stream.index()).disown()).collect();
             let first = if options.is_empty() { ptr::null_mut() } else { options.as_mut_ptr() };
             let result = ffi::avformat_find_stream_info(input.as_mut_ptr(), first);
             for options in options {
@@ -147,7 +186,7 @@ impl Opening<'_> {
     }
 
     /// Before and after the packets were looked into.
-    fn check(&self, input: &Input) -> Result<(), MediaError> {
+    fn check(&self, input: &Input, stream: Option<usize>) -> Result<(), MediaError> {
         let reasons = messages::take();
         if let Some(refusal) = self.watch.refusal() {
             return Err(refusal);
@@ -155,7 +194,7 @@ impl Opening<'_> {
         if reasons.too_many_streams || input.nb_streams() > self.limits.streams {
             return Err(self.streams_limit());
         }
-        let Some(stream) = video_stream(input).and_then(|index| input.stream(index)) else { return Ok(()) };
+        let Some(stream) = stream.and_then(|index| input.stream(index)) else { return Ok(()) };
         if reasons.time_base {
             return Err(self.no_time_base());
         }
@@ -169,7 +208,7 @@ impl Opening<'_> {
     }
 
     /// What the container says, where it says so and FFmpeg does not estimate it from the file's size.
-    fn check_duration(&self, input: &Input) -> Result<(), MediaError> {
+    fn check_duration(&self, input: &Input, stream: usize) -> Result<(), MediaError> {
         const BY_BITRATE: u32 = ffi::AVDurationEstimationMethod::AVFMT_DURATION_FROM_BITRATE as u32;
         // SAFETY: the context is open; the enum is read as the integer that it is.
         let (ticks, method) = unsafe {
@@ -180,7 +219,7 @@ impl Opening<'_> {
             let seconds = ticks as f64 / f64::from(ffi::AV_TIME_BASE);
             refuse_duration(self.path, "claims to last", seconds, self.limits)?;
         }
-        let Some(stream) = video_stream(input).and_then(|index| input.stream(index)) else { return Ok(()) };
+        let stream = input.stream(stream).expect("the stream was found in this input");
         // All bits set stand for "unknown" in MP4 (ISO/IEC 14496-12, 8.4.2.3).
         let ticks = Some(stream.duration()).filter(|ticks| method != BY_BITRATE && *ticks != i64::from(u32::MAX));
         let seconds = ticks.unwrap_or(0) as f64 * f64::from(stream.time_base());

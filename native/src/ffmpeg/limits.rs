@@ -23,7 +23,7 @@ impl Default for Limits {
         Self {
             pixels: 1 << 24,
             duration_s: 7.0 * 86_400.0,
-            streams: 256,
+            streams: 128,
             probe_bytes: 16 << 20,
             read_bytes: 1 << 40,
             stall_s: 60.0,
