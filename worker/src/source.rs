@@ -34,10 +34,12 @@ impl Roots {
         if !self.folders.is_empty() && !self.folders.iter().any(|folder| resolved.starts_with(folder)) {
             return Err(JobError::OutsideRoots { path: path.to_owned(), resolved });
         }
-        identify(path).and_then(|source| match source.path == resolved {
-            true => Ok(source),
-            false => Err(JobError::OutsideRoots { path: path.to_owned(), resolved: source.path }),
-        })
+        let source = identify(path)?;
+        // The link may have been turned meanwhile.
+        if source.path != resolved {
+            return Err(JobError::OutsideRoots { path: path.to_owned(), resolved: source.path });
+        }
+        Ok(source)
     }
 }
 
