@@ -96,9 +96,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn boxed(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
+    fn boxed(kind: [u8; 4], content: &[u8]) -> Vec<u8> {
         let size = 8 + content.len() as u32;
-        [&size.to_be_bytes()[..], kind, content].concat()
+        [&size.to_be_bytes()[..], &kind, content].concat()
     }
 
     fn claims_of(bytes: &[u8]) -> Claims {
@@ -108,35 +108,35 @@ mod tests {
         })
     }
 
-    fn track(handler: &[u8; 4], time_scale: u32, samples: u32) -> Vec<u8> {
-        let mdhd = boxed(b"mdhd", &[&[0; 12][..], &time_scale.to_be_bytes(), &[0; 8]].concat());
-        let hdlr = boxed(b"hdlr", &[&[0; 8][..], handler, &[0; 13]].concat());
-        let stsz = boxed(b"stsz", &[&[0; 8][..], &samples.to_be_bytes()].concat());
-        let minf = boxed(b"minf", &boxed(b"stbl", &stsz));
-        boxed(b"trak", &boxed(b"mdia", &[mdhd, hdlr, minf].concat()))
+    fn track(handler: [u8; 4], time_scale: u32, samples: u32) -> Vec<u8> {
+        let mdhd = boxed(*b"mdhd", &[&[0; 12][..], &time_scale.to_be_bytes(), &[0; 8]].concat());
+        let hdlr = boxed(*b"hdlr", &[&[0; 8][..], &handler, &[0; 13]].concat());
+        let stsz = boxed(*b"stsz", &[&[0; 8][..], &samples.to_be_bytes()].concat());
+        let minf = boxed(*b"minf", &boxed(*b"stbl", &stsz));
+        boxed(*b"trak", &boxed(*b"mdia", &[mdhd, hdlr, minf].concat()))
     }
 
     #[test]
     fn samples_of_all_tracks_and_fragments_are_counted() {
-        let moov = boxed(b"moov", &[track(b"vide", 90_000, 7), track(b"soun", 48_000, u32::MAX)].concat());
-        let trun = boxed(b"trun", &[&[0; 4][..], &11u32.to_be_bytes()].concat());
-        let moof = boxed(b"moof", &boxed(b"traf", &trun));
-        let claims = claims_of(&[boxed(b"ftyp", b"isom"), moov, moof].concat());
+        let moov = boxed(*b"moov", &[track(*b"vide", 90_000, 7), track(*b"soun", 48_000, u32::MAX)].concat());
+        let trun = boxed(*b"trun", &[&[0; 4][..], &11u32.to_be_bytes()].concat());
+        let moof = boxed(*b"moof", &boxed(*b"traf", &trun));
+        let claims = claims_of(&[boxed(*b"ftyp", b"isom"), moov, moof].concat());
         assert_eq!(claims, Claims { samples: 7 + u64::from(u32::MAX) + 11, no_time_scale: false });
     }
 
     #[test]
     fn a_time_scale_of_nothing_matters_for_video_only() {
-        assert!(claims_of(&boxed(b"moov", &track(b"vide", 0, 1))).no_time_scale);
-        assert!(!claims_of(&boxed(b"moov", &track(b"tmcd", 0, 1))).no_time_scale);
+        assert!(claims_of(&boxed(*b"moov", &track(*b"vide", 0, 1))).no_time_scale);
+        assert!(!claims_of(&boxed(*b"moov", &track(*b"tmcd", 0, 1))).no_time_scale);
     }
 
     #[test]
     fn boxes_that_never_end_are_left() {
-        assert_eq!(claims_of(&boxed(b"free", b"").repeat(50_000)), Claims::default());
-        let mut inside = track(b"vide", 0, 1);
+        assert_eq!(claims_of(&boxed(*b"free", b"").repeat(50_000)), Claims::default());
+        let mut inside = track(*b"vide", 0, 1);
         for _ in 0..1000 {
-            inside = boxed(b"moov", &inside);
+            inside = boxed(*b"moov", &inside);
         }
         assert_eq!(claims_of(&inside), Claims::default());
     }
@@ -145,7 +145,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_to_an_end(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             claims_of(&bytes);
-            claims_of(&boxed(b"moov", &bytes));
+            claims_of(&boxed(*b"moov", &bytes));
         }
     }
 }

@@ -55,7 +55,9 @@ impl LimitFlags {
     }
 
     pub fn roots(&self) -> Result<Roots> {
-        Roots::new(&self.roots)
+        // An empty variable is as good as none.
+        let given: Vec<PathBuf> = self.roots.iter().filter(|root| !root.as_os_str().is_empty()).cloned().collect();
+        Roots::new(&given)
     }
 }
 

@@ -95,9 +95,6 @@ pub struct Run {
     #[arg(long, value_name = "N", value_parser = thread_count)]
     threads: Option<u32>,
 
-    #[command(flatten)]
-    limits: LimitFlags,
-
     /// Print one line of JSON for each video to stdout, instead of progress and tables
     #[arg(long)]
     json: bool,
@@ -105,6 +102,10 @@ pub struct Run {
     /// Write the program's metrics in Prometheus' text format to this file at the end
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
+
+    // Last, since its heading holds for all that follow.
+    #[command(flatten)]
+    limits: LimitFlags,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
