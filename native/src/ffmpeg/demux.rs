@@ -298,12 +298,12 @@ impl Demuxer {
         unsafe { self.input.as_ptr().cast_mut() }
     }
 
-    /// What an error while reading comes to: the file knows whether it was the disk's, and all else is of its content.
+    /// What an error while reading comes to: the file knows whether it was the disk's, and all else is of its content,
+    /// a packet too large for any memory too.
     fn unreadable(&self, error: ffmpeg::Error) -> MediaError {
         let (path, reason) = (self.path.clone(), error.to_string());
         self.watch.refusal().unwrap_or(match error {
             ffmpeg::Error::Exit => self.watch.pulse.error(),
-            ffmpeg::Error::Other { errno: libc::ENOMEM } => MediaError::Unreadable { path, reason },
             _ => MediaError::Corrupt { path, reason },
         })
     }

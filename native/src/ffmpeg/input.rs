@@ -254,7 +254,10 @@ impl Opening<'_> {
                 MediaError::FormatDenied { path, reason: "its format is not on the list of allowed ones".to_owned() }
             }
             ffmpeg::Error::Exit => self.watch.pulse.error(),
-            ffmpeg::Error::Other { errno: libc::ENOMEM } => MediaError::Unreadable { path, reason: error.to_string() },
+            // A small allocation does not fail on Linux: this is one of `LARGEST_ALLOCATION` or more.
+            ffmpeg::Error::Other { errno: libc::ENOMEM } => {
+                MediaError::Corrupt { path, reason: "its headers claim more than memory can hold".to_owned() }
+            }
             // The file itself could be read: what FFmpeg says here, EIO too, is of what it holds.
             _ => MediaError::Corrupt { path, reason: "its headers make no sense".to_owned() },
         }
