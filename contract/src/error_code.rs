@@ -46,7 +46,7 @@ error_codes! {
     BadRequest = "BAD_REQUEST", DeadLetter;
     /// There is nothing at the source's path.
     SourceNotFound = "SOURCE_NOT_FOUND", DeadLetter;
-    /// The path is a directory, a FIFO, a device or unreadable: not a video file.
+    /// The path is a directory, a FIFO, a device or unreadable, or leads out of the folders that are allowed.
     PathDenied = "PATH_DENIED", DeadLetter;
     /// Reading the source failed: its disk or its network, not its content.
     SourceUnreadable = "SOURCE_UNREADABLE", Retry;
@@ -62,6 +62,20 @@ error_codes! {
     CodecUnsupported = "CODEC_UNSUPPORTED", Fatal;
     /// A picture without pixels.
     DimensionsInvalid = "DIMENSIONS_INVALID", DeadLetter;
+    /// A picture has more pixels than allowed, at the beginning or later.
+    PixelsLimit = "PIXELS_LIMIT", DeadLetter;
+    /// The video is longer than allowed, or claims more than its bytes can hold.
+    DurationLimit = "DURATION_LIMIT", DeadLetter;
+    /// The container has more streams than allowed.
+    StreamsLimit = "STREAMS_LIMIT", DeadLetter;
+    /// The file is larger than allowed, or reading it goes in circles.
+    BytesLimit = "BYTES_LIMIT", DeadLetter;
+    /// Time does not pass in this video, or so fast that it cannot be meant.
+    TimestampsInvalid = "TIMESTAMPS_INVALID", DeadLetter;
+    /// Reading one packet took longer than allowed.
+    ReadTimeout = "READ_TIMEOUT", Retry;
+    /// Decoding one packet took longer than allowed. It cannot be interrupted: the process ends.
+    DecodeStalled = "DECODE_STALLED", Retry;
     /// No model of that name or at that path, or no way to tell which one is meant.
     ModelNotFound = "MODEL_NOT_FOUND", DeadLetter;
     /// Not an ONNX file, or one that ONNX Runtime cannot load or run.

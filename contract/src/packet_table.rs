@@ -33,6 +33,7 @@ pub struct PacketRow {
 const COLUMNS: Columns = Columns { rising: &["ordinal", "pts", "dts", "position"], floats: &[] };
 
 /// Writes the table row by row.
+#[derive(Debug)]
 pub struct PacketWriter<W: Write + Send> {
     writer: ArrowWriter<W>,
     schema: SchemaRef,

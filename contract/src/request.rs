@@ -5,6 +5,7 @@ use crate::tracker_settings::ByteTrackSettings;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -92,13 +93,19 @@ fn derive_id(source: &Source, model: &ModelRef, settings: &Settings, outputs: Ou
 }
 
 const MIB: u64 = 1 << 20;
+/// Linux's on every machine but Alpha, MIPS, PA-RISC and SPARC.
+const O_NONBLOCK: i32 = 0o4000;
 
 impl Source {
     /// Identifies the regular file at `path`.
     pub fn identify(path: &Path) -> io::Result<Self> {
         let path = path.canonicalize()?;
-        let mut file = File::open(&path)?;
+        // What took the file's place since it was looked at may be a named pipe, which opens when somebody writes to it.
+        let mut file = File::options().read(true).custom_flags(O_NONBLOCK).open(&path)?;
         let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
         let modified = metadata.modified()?;
         let modified_us = match modified.duration_since(UNIX_EPOCH) {
             Ok(after) => after.as_micros() as i64,
@@ -171,6 +178,11 @@ mod tests {
         let bytes: Vec<u8> = (0..MIB as usize + 1000).map(|i| (i % 251) as u8).collect();
         let (_folder, source) = source_of(&bytes);
         assert_eq!(source.ends_sha256, Sha256::of(&bytes));
+    }
+
+    #[test]
+    fn a_device_is_not_waited_for() {
+        assert!(Source::identify(Path::new("/dev/null")).is_err());
     }
 
     #[test]

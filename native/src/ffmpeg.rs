@@ -1,6 +1,5 @@
 //! Video files: reading packets, decoding them, and encoding the annotated copy.
 
-mod checksum;
 pub mod convert;
 pub mod decode;
 pub mod demux;
@@ -8,7 +7,14 @@ pub mod encode;
 pub mod hidden;
 pub mod idr;
 pub mod limits;
+pub mod pulse;
+
+mod boxes;
+mod checksum;
+mod input;
+mod messages;
 mod seek;
+mod source_file;
 
 use ffmpeg_next as ffmpeg;
 use framefleet_contract::ErrorCode;
@@ -32,6 +38,32 @@ pub enum MediaError {
     CodecUnsupported { codec: String, reason: String },
     #[error("the picture is {width}x{height}: there is nothing to look at")]
     DimensionsInvalid { width: u32, height: u32 },
+    #[error("{path} has a picture of {width}x{height} pixels, and {limit} are allowed; --max-pixels raises that")]
+    PixelsLimit { path: PathBuf, width: u32, height: u32, limit: u64 },
+    #[error("{path} {reason}, and {limit} s are allowed; --max-duration raises that")]
+    DurationLimit { path: PathBuf, reason: String, limit: f64 },
+    #[error(
+        "{path} claims {samples} packets, and its {bytes} bytes hold {most} at most; make it again from its recording"
+    )]
+    SamplesLimit { path: PathBuf, samples: u64, bytes: u64, most: u64 },
+    #[error("{path} has more than {limit} streams; --max-streams raises that")]
+    StreamsLimit { path: PathBuf, limit: u32 },
+    #[error("{path} is not read: {reason}, and {limit} are allowed; --max-bytes raises that")]
+    BytesLimit { path: PathBuf, reason: String, limit: u64 },
+    #[error("the timestamps of {path} make no sense ({reason}); write the video anew with `ffmpeg`")]
+    TimestampsInvalid { path: PathBuf, reason: String },
+    #[error(
+        "reading {path} has taken more than {seconds} s for one packet; check its disk or network and run again, or raise --stall-seconds"
+    )]
+    ReadTimeout { path: PathBuf, seconds: f64 },
+    #[error(
+        "decoding {path} has taken more than {seconds} s for one packet; run again, and if it is so again raise --stall-seconds or convert the video"
+    )]
+    DecodeStalled { path: PathBuf, seconds: f64 },
+    #[error(
+        "{path} changed while it was read ({difference}); leave it alone while it is processed, and start a new job"
+    )]
+    Changed { path: PathBuf, difference: String },
     #[error("FFmpeg failed to {action}: {reason}")]
     Failed { action: &'static str, reason: String },
     #[error("no space left for the annotated video; free some, and run again")]
@@ -50,6 +82,14 @@ impl MediaError {
             Self::Unreadable { .. } => ErrorCode::SourceUnreadable,
             Self::CodecUnsupported { .. } => ErrorCode::CodecUnsupported,
             Self::DimensionsInvalid { .. } => ErrorCode::DimensionsInvalid,
+            Self::PixelsLimit { .. } => ErrorCode::PixelsLimit,
+            Self::DurationLimit { .. } | Self::SamplesLimit { .. } => ErrorCode::DurationLimit,
+            Self::StreamsLimit { .. } => ErrorCode::StreamsLimit,
+            Self::BytesLimit { .. } => ErrorCode::BytesLimit,
+            Self::TimestampsInvalid { .. } => ErrorCode::TimestampsInvalid,
+            Self::ReadTimeout { .. } => ErrorCode::ReadTimeout,
+            Self::DecodeStalled { .. } => ErrorCode::DecodeStalled,
+            Self::Changed { .. } => ErrorCode::SourceChanged,
             Self::Failed { .. } => ErrorCode::Internal,
             Self::VolumeFull => ErrorCode::VolumeFull,
             Self::Encode { .. } => ErrorCode::RenderFailed,
@@ -57,12 +97,26 @@ impl MediaError {
     }
 }
 
-/// Loads FFmpeg's tables and silences its own messages: what matters reaches the user as one error, not as a log.
+/// Bytes that FFmpeg may ask for in one piece. The index of a video of a week at 30 frames/s fits, and so does a picture of
+/// 2^26 pixels; what a hostile header claims often does not.
+const LARGEST_ALLOCATION: usize = 512 << 20;
+
+/// Takes FFmpeg's own messages, so that what matters reaches the user as one error and not as a log, and bounds its
+/// memory.
 fn initialise() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        ffmpeg::util::log::set_level(ffmpeg::util::log::Level::Quiet);
+        messages::listen();
+        // SAFETY: an atomic number is set.
+        unsafe { ffmpeg::ffi::av_max_alloc(LARGEST_ALLOCATION) };
     });
+}
+
+/// Ends the process at once with this exit status: nothing is unwound, no thread is waited for. For when one of them
+/// never comes back.
+pub fn end_process(status: i32) -> ! {
+    // SAFETY: it takes any number and does not return.
+    unsafe { libc::_exit(status) }
 }
 
 /// FFmpeg's version as it names itself, for the summary.

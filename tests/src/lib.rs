@@ -20,6 +20,7 @@ pub mod call;
 pub mod job;
 pub mod agreement;
 pub mod disk;
+pub mod fault;
 pub mod wait;
 pub mod python;
 

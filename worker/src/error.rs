@@ -15,6 +15,8 @@ pub enum JobError {
     SourceNotFound { path: PathBuf },
     #[error("{path} is {what}, not a video file; give the path of a file")]
     SourceNotAFile { path: PathBuf, what: &'static str },
+    #[error("{path} is {resolved}, which is in none of the allowed folders; --root allows another one")]
+    OutsideRoots { path: PathBuf, resolved: PathBuf },
     #[error("{path} cannot be read: {reason}; check its permissions")]
     SourceUnreadable { path: PathBuf, reason: std::io::Error },
     #[error(
@@ -50,7 +52,9 @@ impl JobError {
         match self {
             Self::BadRequest(_) => ErrorCode::BadRequest,
             Self::SourceNotFound { .. } => ErrorCode::SourceNotFound,
-            Self::SourceNotAFile { .. } | Self::SourceUnreadable { .. } => ErrorCode::PathDenied,
+            Self::SourceNotAFile { .. } | Self::OutsideRoots { .. } | Self::SourceUnreadable { .. } => {
+                ErrorCode::PathDenied
+            }
             Self::SourceChanged { .. } => ErrorCode::SourceChanged,
             Self::TooDamaged { .. } => ErrorCode::InputCorrupt,
             Self::Interrupted => ErrorCode::Interrupted,

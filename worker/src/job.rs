@@ -195,7 +195,9 @@ fn detect_missing(
         thresholds: &thresholds(request, class_names)?,
         every,
     };
-    pipeline::detect(&detection, workplace.detectors, &progress, workplace.stop)
+    let detected = pipeline::detect(&detection, workplace.detectors, &progress, workplace.stop)?;
+    source::check_unchanged(&request.source)?;
+    Ok(detected)
 }
 
 /// The stored plan, or a new one. The model goes to where its work is done from before any work is.

@@ -24,6 +24,7 @@ pub mod summarise;
 pub mod job;
 
 pub mod progress;
+pub mod watchdog;
 mod metrics;
 mod report;
 mod stage_clock;

@@ -6,7 +6,42 @@ use framefleet_native::ffmpeg::MediaError;
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// The folders in which videos may lie. Without any, they may lie anywhere.
+#[derive(Debug, Clone, Default)]
+pub struct Roots {
+    /// Absolute, links resolved.
+    folders: Vec<PathBuf>,
+}
+
+impl Roots {
+    /// Each must be a folder that is there.
+    pub fn new(folders: &[PathBuf]) -> Result<Self> {
+        let resolve = |folder: &PathBuf| match folder.canonicalize() {
+            Ok(resolved) if resolved.is_dir() => Ok(resolved),
+            Ok(_) => Err(JobError::BadRequest(format!("--root {} is no folder; give one", folder.display()))),
+            Err(e) => {
+                Err(JobError::BadRequest(format!("--root {}: {e}; give a folder that is there", folder.display())))
+            }
+        };
+        Ok(Self { folders: folders.iter().map(resolve).collect::<Result<_>>()? })
+    }
+
+    /// Identifies the video at `path`, if it lies inside, wherever links lead. From then on the resolved path is used.
+    pub fn identify(&self, path: &Path) -> Result<Source> {
+        let resolved = path.canonicalize().map_err(|e| unreadable(path, e))?;
+        if !self.folders.is_empty() && !self.folders.iter().any(|folder| resolved.starts_with(folder)) {
+            return Err(JobError::OutsideRoots { path: path.to_owned(), resolved });
+        }
+        let source = identify(path)?;
+        // The link may have been turned meanwhile.
+        if source.path != resolved {
+            return Err(JobError::OutsideRoots { path: path.to_owned(), resolved: source.path });
+        }
+        Ok(source)
+    }
+}
 
 /// Identifies the video at `path`, which must be a regular file: a FIFO or a device would never end.
 pub fn identify(path: &Path) -> Result<Source> {
@@ -79,6 +114,27 @@ mod tests {
         assert!(message.contains("a device"), "{message}");
         let missing = identify(&folder.path().join("x.mp4")).unwrap_err();
         assert!(matches!(missing, JobError::SourceNotFound { .. }));
+    }
+
+    #[test]
+    fn what_lies_outside_the_roots_is_refused_whatever_leads_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let (inside, outside) = (folder.path().join("videos"), folder.path().join("videos-of-others"));
+        for place in [&inside, &outside] {
+            fs::create_dir(place).unwrap();
+            fs::write(place.join("v.mp4"), b"one").unwrap();
+        }
+        std::os::unix::fs::symlink(outside.join("v.mp4"), inside.join("link.mp4")).unwrap();
+        std::os::unix::fs::symlink(inside.join("v.mp4"), outside.join("link.mp4")).unwrap();
+        let roots = Roots::new(std::slice::from_ref(&inside)).unwrap();
+        roots.identify(&inside.join("v.mp4")).unwrap();
+        roots.identify(&outside.join("link.mp4")).unwrap();
+        for denied in [outside.join("v.mp4"), inside.join("link.mp4"), inside.join("../videos-of-others/v.mp4")] {
+            let error = roots.identify(&denied).unwrap_err();
+            assert!(matches!(error, JobError::OutsideRoots { .. }), "{}: {error}", denied.display());
+        }
+        Roots::default().identify(&outside.join("v.mp4")).unwrap();
+        assert!(Roots::new(&[folder.path().join("nowhere")]).is_err());
     }
 
     #[test]

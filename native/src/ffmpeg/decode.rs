@@ -3,11 +3,16 @@
 use super::MediaError;
 use super::convert::Scaler;
 use super::demux::{Demuxer, Packet};
+use super::limits::Limits;
+use super::pulse::{Pulse, Work};
+use super::{input, messages};
 use crate::picture::{Display, Matrix, Picture, Plane, Range};
 use ffmpeg::codec::threading;
 use ffmpeg::ffi::{self, AVPixelFormat};
 use ffmpeg::frame;
 use ffmpeg_next as ffmpeg;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// One decoder, used by one thread.
 pub struct Decoder {
@@ -15,6 +20,9 @@ pub struct Decoder {
     display: Display,
     /// For pictures that are not planar YUV.
     to_planar: Option<Scaler>,
+    path: PathBuf,
+    limits: Limits,
+    pulse: Arc<Pulse>,
 }
 
 /// What [`Decoder::receive`] came to.
@@ -46,8 +54,12 @@ impl Decoder {
         let mut threading = threading::Config::count(threads);
         threading.kind = threading::Type::Frame;
         context.set_threading(threading);
+        let (limits, path) = (demuxer.limits(), demuxer.path().to_owned());
+        // SAFETY: the context is not open yet; a plain field is set that FFmpeg looks at before it makes room for a picture.
+        unsafe { (*context.as_mut_ptr()).max_pixels = limits.pixels_of_buffer() as i64 };
         let decoder = context.decoder().video().map_err(unsupported)?;
-        Ok(Self { codec: decoder, display, to_planar: None })
+        let pulse = Pulse::new(Work::Decode, &path, limits.stall_s);
+        Ok(Self { codec: decoder, display, to_planar: None, path, limits, pulse })
     }
 
     /// Hands a packet over, its picture to carry `pts`. Take frames with [`Decoder::receive`] until there are none
@@ -60,7 +72,8 @@ impl Decoder {
 
     /// Hands a packet over with the timestamps that it has.
     pub fn send_as_is(&mut self, packet: &Packet) -> Result<bool, MediaError> {
-        match self.codec.send_packet(&packet.0) {
+        let sent = self.inside(|codec| codec.send_packet(&packet.0))?;
+        match sent {
             Ok(()) => Ok(true),
             Err(e) if is_damage(e) => Ok(false),
             Err(e) => Err(failed("decode a packet", e)),
@@ -69,7 +82,7 @@ impl Decoder {
 
     /// No more packets: the frames that the decoder holds back come out.
     pub fn send_end(&mut self) -> Result<(), MediaError> {
-        match self.codec.send_eof() {
+        match self.inside(|codec| codec.send_eof())? {
             Ok(()) | Err(ffmpeg::Error::Eof) => Ok(()),
             Err(e) => Err(failed("end the stream", e)),
         }
@@ -77,7 +90,7 @@ impl Decoder {
 
     pub fn receive(&mut self) -> Result<Received, MediaError> {
         let mut video = frame::Video::empty();
-        match self.codec.receive_frame(&mut video) {
+        match self.inside(|codec| codec.receive_frame(&mut video))? {
             Ok(()) => {}
             Err(ffmpeg::Error::Eof | ffmpeg::Error::Other { errno: libc::EAGAIN }) => return Ok(Received::Nothing),
             Err(e) if is_damage(e) => return Ok(Received::Damaged),
@@ -86,10 +99,23 @@ impl Decoder {
         if video.width() == 0 || video.height() == 0 {
             return Ok(Received::Damaged);
         }
+        input::refuse_picture(&self.path, video.width(), video.height(), self.limits)?;
         if !is_planar_yuv(&video) {
             video = self.convert(&video)?;
         }
         Ok(Received::Frame(Frame { video, display: self.display }))
+    }
+
+    /// A call into the decoder, watched by the clock. Fails if it would not make room for a picture of too many pixels,
+    /// which it reports as damage.
+    fn inside<T>(&mut self, call: impl FnOnce(&mut ffmpeg::decoder::Video) -> T) -> Result<T, MediaError> {
+        let _working = self.pulse.working();
+        messages::take();
+        let result = call(&mut self.codec);
+        if let Some((width, height)) = messages::take().picture {
+            input::refuse_picture(&self.path, width, height, self.limits)?;
+        }
+        Ok(result)
     }
 
     fn convert(&mut self, video: &frame::Video) -> Result<frame::Video, MediaError> {

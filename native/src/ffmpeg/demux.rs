@@ -1,21 +1,24 @@
 //! Reads the packets of a file's video stream.
 
 use super::idr::IdrFinder;
+use super::input::{self, Opened};
 use super::limits::Limits;
+use super::source_file::Watch;
 use super::{MediaError, initialise};
 use crate::picture::Rotation;
 use ffmpeg::codec::packet;
+use ffmpeg::ffi;
 use ffmpeg::format::context::Input;
-use ffmpeg::format::stream::Disposition;
 use ffmpeg::packet::Ref as _;
-use ffmpeg::{Dictionary, Discard, ffi, media};
 use ffmpeg_next as ffmpeg;
 use framefleet_contract::plan::Ratio;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// Containers that are opened. Playlists and other text formats that name further files or hosts are not among them.
-const FORMATS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,m4v,ivf,obu,flv,\
-                       live_flv,asf,ogg,mxf,nut,wtv,rm,mjpeg,mjpeg_2000,yuv4mpegpipe,dv,gif";
+/// Packets a second, on average, from which timestamps are a mistake: results are stored in microseconds.
+const FASTEST_RATE: f64 = 10_000.0;
+/// A hundred years: from here on a duration is no duration that a setting might allow, but a mistake.
+const LONGEST_SECONDS: f64 = 3.2e9;
 
 /// One open file and its video stream.
 pub struct Demuxer {
@@ -23,6 +26,8 @@ pub struct Demuxer {
     pub(super) stream: usize,
     path: PathBuf,
     limits: Limits,
+    pub(super) watch: Arc<Watch>,
+    clock: PacketClock,
 }
 
 /// What the container says of the video stream.
@@ -113,21 +118,12 @@ impl Packet {
 }
 
 impl Demuxer {
-    /// Opens a regular file. Only the file itself is read, whatever it says of other files or hosts.
+    /// Opens a regular file. Only the file itself is read, whatever it says of other files or hosts, and only as far as
+    /// the limits allow.
     pub fn open(path: &Path, limits: Limits) -> Result<Self, MediaError> {
         initialise();
-        let name = path.to_str().filter(|name| !name.contains('\0')).ok_or_else(|| MediaError::PathDenied {
-            path: path.to_owned(),
-            reason: "its name is not UTF-8; rename it".to_owned(),
-        })?;
-        let mut options = Dictionary::new();
-        options.set("probesize", &limits.probe_bytes.to_string());
-        options.set("protocol_whitelist", "file");
-        options.set("format_whitelist", FORMATS);
-        let input =
-            ffmpeg::format::input_with_dictionary(&format!("file:{name}"), options).map_err(|e| open_error(path, e))?;
-        let stream = video_stream(&input).ok_or_else(|| no_video(path, "it has no video stream".to_owned()))?;
-        let mut demuxer = Self { input, stream, path: path.to_owned(), limits };
+        let Opened { input, stream, watch } = input::open(path, limits)?;
+        let mut demuxer = Self { input, stream, path: path.to_owned(), limits, watch, clock: PacketClock::default() };
         demuxer.skip_other_streams();
         Ok(demuxer)
     }
@@ -146,6 +142,8 @@ impl Demuxer {
             let reason = "its headers name no codec for the video".to_owned();
             return Err(MediaError::Corrupt { path: self.path.clone(), reason });
         }
+        let sample_aspect = self.sample_aspect();
+        self.refuse_stretched(width, height, sample_aspect)?;
         let extradata = match usize::try_from(raw.extradata_size) {
             Ok(size) if size > 0 && !raw.extradata.is_null() => {
                 // SAFETY: FFmpeg allocates `extradata_size` bytes, and keeps them as long as the parameters.
@@ -154,13 +152,13 @@ impl Demuxer {
             _ => &[],
         };
         let time_base = ratio(stream.time_base().into())
-            .ok_or_else(|| no_video(&self.path, "its time base is not a positive number".to_owned()))?;
+            .ok_or_else(|| self.timestamps_invalid("its time base is not a positive number".to_owned()))?;
         Ok(StreamInfo {
             container: self.input.format().name().to_owned(),
             pixel_format: pixel_format_name(raw.format),
             width,
             height,
-            sample_aspect: self.sample_aspect(),
+            sample_aspect,
             rotation: rotation_of(&stream),
             time_base,
             frame_rate: self.frame_rate(),
@@ -172,21 +170,32 @@ impl Demuxer {
 
     /// The next packet of the video stream in the order of the file, or `None` at its end.
     pub fn next_packet(&mut self) -> Result<Option<Packet>, MediaError> {
+        let watch = self.watch.clone();
+        let working = watch.pulse.working();
         loop {
             let mut packet = ffmpeg::Packet::empty();
             match packet.read(&mut self.input) {
-                Ok(()) if packet.stream() == self.stream => return Ok(Some(Packet(packet))),
-                Ok(()) => {}
-                Err(ffmpeg::Error::Eof) => return self.end_of_file(),
+                Ok(()) if packet.stream() == self.stream => break self.clocked(Packet(packet)).map(Some),
+                Ok(()) => working.again(),
+                Err(ffmpeg::Error::Eof) => break self.end_of_file(),
                 // One bad packet: the demuxer goes on behind it.
-                Err(ffmpeg::Error::InvalidData) if !self.at_end() => {}
-                Err(ffmpeg::Error::InvalidData) => {
+                Err(e) if is_damage(e) && !self.at_end() => {}
+                Err(e) if is_damage(e) => {
                     let reason = "its last packet cannot be read".to_owned();
-                    return Err(MediaError::Corrupt { path: self.path.clone(), reason });
+                    let corrupt = MediaError::Corrupt { path: self.path.clone(), reason };
+                    break Err(self.watch.refusal().unwrap_or(corrupt));
                 }
-                Err(e) => return Err(self.unreadable(e)),
+                Err(e) => break Err(self.unreadable(e)),
             }
         }
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(super) fn parameters(&self) -> ffmpeg::codec::Parameters {
@@ -196,8 +205,7 @@ impl Demuxer {
     fn skip_other_streams(&mut self) {
         let video = self.stream;
         for mut stream in self.input.streams_mut().filter(|stream| stream.index() != video) {
-            // SAFETY: the pointer is that of a stream of this open input; `discard` is meant to be set by the caller.
-            unsafe { (*stream.as_mut_ptr()).discard = Discard::All.into() };
+            input::discard(&mut stream);
         }
     }
 
@@ -208,7 +216,37 @@ impl Demuxer {
         if error < 0 && error != ffi::AVERROR_EOF {
             return Err(self.unreadable(ffmpeg::Error::from(error)));
         }
+        self.watch.refusal().map_or(Ok(()), Err)?;
+        self.watch.check_unchanged()?;
+        self.clock.refuse_rate(self.time_base()).map_err(|reason| self.timestamps_invalid(reason))?;
         Ok(None)
+    }
+
+    /// Fails if the video has become longer than allowed by this packet.
+    fn clocked(&mut self, packet: Packet) -> Result<Packet, MediaError> {
+        let Some(ticks) = packet.pts().or(packet.dts()) else { return Ok(packet) };
+        let span = self.clock.tick(ticks);
+        let seconds = self.time_base().map_or(0.0, |base| span as f64 * base.as_f64());
+        if seconds > LONGEST_SECONDS {
+            let reason = format!("two packets are {seconds:e} s apart");
+            return Err(self.timestamps_invalid(reason));
+        }
+        input::refuse_duration(&self.path, "has packets that are", seconds, self.limits)?;
+        Ok(packet)
+    }
+
+    fn time_base(&self) -> Option<Ratio> {
+        ratio(self.input.stream(self.stream)?.time_base().into())
+    }
+
+    /// The picture is stretched to square pixels, which is a question of size too.
+    fn refuse_stretched(&self, width: u32, height: u32, sample_aspect: Ratio) -> Result<(), MediaError> {
+        let stretched = (f64::from(width) * sample_aspect.as_f64()).round() as u32;
+        input::refuse_picture(&self.path, stretched.max(width), height, self.limits)
+    }
+
+    fn timestamps_invalid(&self, reason: String) -> MediaError {
+        MediaError::TimestampsInvalid { path: self.path.clone(), reason }
     }
 
     fn at_end(&self) -> bool {
@@ -255,48 +293,46 @@ impl Demuxer {
         unsafe { self.input.as_ptr().cast_mut() }
     }
 
+    /// What an error while reading comes to: the file knows whether it was the disk's, and all else is of its content,
+    /// a packet too large for any memory too.
     pub(super) fn unreadable(&self, error: ffmpeg::Error) -> MediaError {
-        MediaError::Unreadable { path: self.path.clone(), reason: error.to_string() }
+        let (path, reason) = (self.path.clone(), error.to_string());
+        self.watch.refusal().unwrap_or(match error {
+            ffmpeg::Error::Exit => self.watch.pulse.error(),
+            _ => MediaError::Corrupt { path, reason },
+        })
     }
 }
 
-/// The stream to look at: FFmpeg's own choice, unless that is a cover picture.
-fn video_stream(input: &Input) -> Option<usize> {
-    let best = input.streams().best(media::Type::Video)?;
-    (!best.disposition().contains(Disposition::ATTACHED_PIC)).then(|| best.index())
+/// How far the timestamps of a pass reach.
+#[derive(Debug, Default)]
+struct PacketClock {
+    packets: u64,
+    /// The least and the greatest, in ticks.
+    reach: Option<(i64, i64)>,
 }
 
-fn open_error(path: &Path, error: ffmpeg::Error) -> MediaError {
-    let path = path.to_owned();
-    match error {
-        ffmpeg::Error::InvalidData if looks_like_mp4(&path) => MediaError::Corrupt {
-            path,
-            reason: "an MP4 file without its index, the moov box: recording or copying stopped early".to_owned(),
-        },
-        ffmpeg::Error::InvalidData | ffmpeg::Error::Eof => {
-            no_video(&path, "FFmpeg recognises no video format in it".to_owned())
-        }
-        ffmpeg::Error::Other { errno: libc::EINVAL } => {
-            MediaError::FormatDenied { path, reason: "its format is not on the list of allowed ones".to_owned() }
-        }
-        ffmpeg::Error::Other { errno: libc::ENOENT | libc::EACCES | libc::ENOMEM | libc::EMFILE | libc::ESTALE } => {
-            MediaError::Unreadable { path, reason: error.to_string() }
-        }
-        // The first bytes were read a moment ago: what FFmpeg says here, EIO too, is of what they hold.
-        _ => MediaError::Corrupt { path, reason: "its headers make no sense".to_owned() },
+impl PacketClock {
+    /// Takes a packet's timestamp, and gives the ticks between the least and the greatest.
+    fn tick(&mut self, ticks: i64) -> u64 {
+        self.packets += 1;
+        let (least, greatest) = self.reach.map_or((ticks, ticks), |(least, most)| (least.min(ticks), most.max(ticks)));
+        self.reach = Some((least, greatest));
+        greatest.abs_diff(least)
+    }
+
+    /// At the end of the file. Packets that all have one timestamp have none, and are no reason.
+    fn refuse_rate(&self, time_base: Option<Ratio>) -> Result<(), String> {
+        let (Some((least, greatest)), Some(base)) = (self.reach, time_base) else { return Ok(()) };
+        let rate = self.packets.saturating_sub(1) as f64 / (greatest.abs_diff(least) as f64 * base.as_f64());
+        let absurd = rate.is_finite() && rate > FASTEST_RATE;
+        if absurd { Err(format!("{rate:.0} packets a second, and {FASTEST_RATE} are the most")) } else { Ok(()) }
     }
 }
 
-/// Whether the file begins with a box that only ISO base media files begin with (ISO/IEC 14496-12, 4.3).
-fn looks_like_mp4(path: &Path) -> bool {
-    use std::io::Read;
-    let mut head = [0; 8];
-    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head));
-    read.is_ok() && matches!(&head[4..], b"ftyp" | b"moov" | b"mdat" | b"wide" | b"free" | b"skip")
-}
-
-fn no_video(path: &Path, reason: String) -> MediaError {
-    MediaError::NoVideo { path: path.to_owned(), reason }
+/// MPEG-TS asks to try again where it has lost its packets and looks for the next.
+fn is_damage(error: ffmpeg::Error) -> bool {
+    matches!(error, ffmpeg::Error::InvalidData | ffmpeg::Error::Other { errno: libc::EAGAIN })
 }
 
 fn ratio(value: ffi::AVRational) -> Option<Ratio> {
@@ -344,5 +380,34 @@ impl std::fmt::Debug for Demuxer {
 impl std::fmt::Debug for Packet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Packet").field("pts", &self.pts()).field("dts", &self.dts()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clock(ticks: &[i64]) -> PacketClock {
+        let mut clock = PacketClock::default();
+        for tick in ticks {
+            clock.tick(*tick);
+        }
+        clock
+    }
+
+    #[test]
+    fn the_reach_of_the_whole_range_is_no_overflow() {
+        let mut clock = clock(&[i64::MAX]);
+        assert_eq!(clock.tick(i64::MIN), u64::MAX);
+    }
+
+    #[test]
+    fn a_rate_is_absurd_from_timestamps_that_differ() {
+        let base = Some(Ratio { num: 1, den: 1_000_000 });
+        assert!(clock(&[0, 1, 2]).refuse_rate(base).is_err());
+        assert!(clock(&[0, 40_000, 80_000]).refuse_rate(base).is_ok());
+        assert!(clock(&[7, 7, 7]).refuse_rate(base).is_ok());
+        assert!(clock(&[7]).refuse_rate(base).is_ok());
+        assert!(clock(&[]).refuse_rate(None).is_ok());
     }
 }

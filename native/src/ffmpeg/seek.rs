@@ -18,6 +18,7 @@ impl Demuxer {
             _ => (keyframe.dts.or(keyframe.pts), ffi::AVSEEK_FLAG_BACKWARD),
         };
         let Some(target) = target else { return Err(self.unreadable(ffmpeg::Error::InvalidData)) };
+        let _working = self.watch.pulse.working();
         // SAFETY: the context is open and the stream index is one of its own.
         let result = unsafe { ffi::av_seek_frame(self.input.as_mut_ptr(), self.stream as i32, target, flags) };
         if result < 0 {

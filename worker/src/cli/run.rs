@@ -1,11 +1,13 @@
 //! `framefleet run`: detects and tracks in videos on this machine.
 
-use super::{DONE, FAILED, INTERRUPTED, MISTAKE, print_error, status_before_job};
+use super::limits::LimitFlags;
+use super::{DONE, FAILED, INTERRUPTED, MISTAKE, STALLED, print_error, status_before_job};
 use crate::error::{JobError, Result};
 use crate::interrupt::Stop;
 use crate::job::{self, Finished, Workplace};
 use crate::progress::Display;
-use crate::{report, source};
+use crate::report;
+use crate::watchdog::Watchdog;
 use clap::{Args, ValueEnum};
 use framefleet_contract::ErrorCode;
 use framefleet_contract::identity::JobId;
@@ -15,7 +17,7 @@ use framefleet_contract::request::{ModelRef, Outputs, Request, Settings};
 use framefleet_contract::tracker_settings::ByteTrackSettings;
 use framefleet_contract::volume::Volume;
 use framefleet_models::{Catalog, Detector, Model, Runtime};
-use framefleet_native::ffmpeg::limits::Limits;
+use framefleet_native::ffmpeg::{MediaError, end_process};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
@@ -100,6 +102,10 @@ pub struct Run {
     /// Write the program's metrics in Prometheus' text format to this file at the end
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
+
+    // Last, since its heading holds for all that follow.
+    #[command(flatten)]
+    limits: LimitFlags,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -137,7 +143,8 @@ impl Run {
         let job_id = self.job_id()?;
         let settings = self.settings();
         self.check_metrics_path()?;
-        let sources = self.videos.iter().map(|video| source::identify(video)).collect::<Result<Vec<_>>>()?;
+        let roots = self.limits.roots()?;
+        let sources = self.videos.iter().map(|video| roots.identify(video)).collect::<Result<Vec<_>>>()?;
         let model = self.find_model()?;
         let model_ref = ModelRef { name: model.name.clone(), sha256: model.sha256.clone() };
         let outputs = Outputs { annotated: self.annotate };
@@ -197,10 +204,11 @@ impl Run {
                 model: &prepared.model,
                 detectors: &mut prepared.detectors,
                 segment_seconds: self.segment_seconds,
-                limits: Limits::default(),
+                limits: self.limits.limits(),
                 progress: if self.json { Display::Hidden } else { Display::Visible },
                 stop: &prepared.stop,
             };
+            let _watchdog = self.watch(request);
             let result = job::run(request, &mut workplace).and_then(|finished| self.tell(request, &finished));
             let this = result.unwrap_or_else(|error| {
                 self.tell_error(request, &error);
@@ -248,14 +256,19 @@ impl Run {
         Ok(DONE)
     }
 
+    /// Ends the process when reading or decoding does not come back. The job stays open, and what is published stays.
+    fn watch(&self, request: &Request) -> Watchdog {
+        let (request, json) = (request.clone(), self.json);
+        let end = move |stall: MediaError| {
+            tell_open(&request, &JobError::from(stall), json);
+            end_process(STALLED.into())
+        };
+        Watchdog::start(self.limits.limits().stall_s, end)
+    }
+
     /// A job without an outcome: it stays open, or is somebody else's.
     fn tell_error(&self, request: &Request, error: &JobError) {
-        print_error(error.code(), &error.to_string());
-        if self.json {
-            let failure = Failure { code: error.code(), message: error.to_string() };
-            say(&serde_json::json!({ "job_id": request.job_id, "source": request.source.path, "error": failure })
-                .to_string());
-        }
+        tell_open(request, error, self.json);
     }
 
     /// What cannot be written at the end is said before hours of work.
@@ -286,6 +299,15 @@ struct Prepared {
     model: Model,
     detectors: Vec<Detector>,
     stop: Stop,
+}
+
+fn tell_open(request: &Request, error: &JobError, json: bool) {
+    print_error(error.code(), &error.to_string());
+    if json {
+        let failure = Failure { code: error.code(), message: error.to_string() };
+        say(&serde_json::json!({ "job_id": request.job_id, "source": request.source.path, "error": failure })
+            .to_string());
+    }
 }
 
 /// An error of a job that has no outcome.

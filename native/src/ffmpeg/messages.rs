@@ -1,0 +1,106 @@
+//! What FFmpeg says only in its log: why it refused something. Its error codes do not tell a limit from damage.
+//!
+//! Nothing is printed. A message is kept for the thread that FFmpeg said it on, which is the one that called it, as long
+//! as the decoder has no threads of its own.
+
+use ffmpeg::ffi;
+use ffmpeg_next as ffmpeg;
+use std::cell::Cell;
+use std::ffi::{CStr, c_char, c_int, c_void};
+
+/// Why FFmpeg refused something, as far as it matters here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Reasons {
+    /// Width and height of a picture that it would not make room for.
+    pub picture: Option<(u32, u32)>,
+    pub too_many_streams: bool,
+    pub time_base: bool,
+}
+
+thread_local! {
+    static REASONS: Cell<Reasons> = const { Cell::new(Reasons { picture: None, too_many_streams: false, time_base: false }) };
+}
+
+/// How C passes a `va_list` on.
+#[cfg(target_arch = "x86_64")]
+type Arguments = *mut ffi::__va_list_tag;
+#[cfg(not(target_arch = "x86_64"))]
+type Arguments = ffi::va_list;
+
+/// From now on, FFmpeg's messages come here instead of stderr.
+pub(super) fn listen() {
+    // SAFETY: the function lives as long as the program and may be called from every thread.
+    unsafe { ffi::av_log_set_callback(Some(on_message)) };
+}
+
+/// What this thread's calls were refused for since this was asked last.
+pub(super) fn take() -> Reasons {
+    REASONS.take()
+}
+
+unsafe extern "C" fn on_message(context: *mut c_void, level: c_int, format: *const c_char, arguments: Arguments) {
+    if level > ffi::AV_LOG_WARNING || format.is_null() {
+        return;
+    }
+    // SAFETY: a format is a C string that lives at least as long as the call.
+    let text = unsafe { CStr::from_ptr(format) }.to_bytes();
+    // libavutil's for every decoder of FFmpeg's own, and dav1d's.
+    let of_picture = text.starts_with(b"Picture size %ux%u ") || text.starts_with(b"Frame size %dx%d exceeds limit");
+    let mut reasons = REASONS.get();
+    if of_picture {
+        let mut line = [0u8; 128];
+        let mut no_prefix = 0;
+        // SAFETY: what FFmpeg gave is passed on once; the line has as many bytes as are said.
+        unsafe {
+            ffi::av_log_format_line2(
+                context,
+                level,
+                format,
+                arguments,
+                line.as_mut_ptr().cast(),
+                line.len() as c_int,
+                &raw mut no_prefix,
+            );
+        }
+        reasons.picture = size_in(&line).or(reasons.picture);
+    }
+    reasons.too_many_streams |= text.starts_with(b"Number of streams exceeds max_streams");
+    reasons.time_base |=
+        text.starts_with(b"Ignoring attempt to set invalid timebase") || text == b"Invalid frame rate\n";
+    REASONS.set(reasons);
+}
+
+/// The first `<width>x<height>` of a line.
+fn size_in(line: &[u8]) -> Option<(u32, u32)> {
+    let line = CStr::from_bytes_until_nul(line).ok()?.to_str().ok()?;
+    line.split(' ').find_map(|word| {
+        let (width, height) = word.split_once('x')?;
+        Some((width.parse().ok()?, height.parse().ok()?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_size_is_read_from_the_line() {
+        let line = b"Picture size 7680x4320 exceeds specified max pixel count 9, see\0\0\0";
+        assert_eq!(size_in(line), Some((7680, 4320)));
+        assert_eq!(size_in(b"Frame size next to 1 exceeds\0"), None);
+    }
+
+    #[test]
+    fn the_library_still_says_why_it_refuses_a_picture() {
+        listen();
+        take();
+        // SAFETY: only numbers are looked at; no context is allowed.
+        let answer = unsafe {
+            let format = ffi::AVPixelFormat::AV_PIX_FMT_YUV420P;
+            ffi::av_image_check_size2(640, 360, 1000, format, 0, std::ptr::null_mut())
+        };
+        assert!(answer < 0);
+        assert_eq!(take().picture, Some((640, 360)));
+        assert_eq!(take(), Reasons::default());
+    }
+}
