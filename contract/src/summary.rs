@@ -18,6 +18,9 @@ pub struct Summary {
     pub speed: Speed,
     /// Where the last process of this job spent its time.
     pub stages: BTreeMap<String, StageTime>,
+    /// What the busy seconds of `infer` are made of; absent where nothing was inferred.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub infer_parts: Option<InferParts>,
     /// The stage that the others waited for, and what would raise the speed.
     pub limited_by: String,
     pub segments: SegmentCounts,
@@ -74,6 +77,14 @@ pub struct StageTime {
     pub starved_s: f64,
     /// Waiting for the stage after it.
     pub blocked_s: f64,
+}
+
+/// Seconds summed over the inference threads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct InferParts {
+    pub preprocess_s: f64,
+    pub model_s: f64,
+    pub postprocess_s: f64,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

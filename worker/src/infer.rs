@@ -6,7 +6,7 @@ use crate::stage_clock::StageClock;
 use crate::write::ToWriter;
 use crossbeam_channel::{Receiver, Sender};
 use framefleet_contract::detection_file::Row;
-use framefleet_contract::summary::StageTime;
+use framefleet_contract::summary::{InferParts, StageTime};
 use framefleet_models::{Detector, Thresholds};
 
 /// A frame on its way to a detector: the `turn`-th of its segment that is inferred.
@@ -31,14 +31,19 @@ pub fn infer(
     frames: &Receiver<FrameToInfer>,
     results: &Sender<ToWriter>,
     empty: &Receiver<Vec<Row>>,
-) -> Result<StageTime> {
+) -> Result<(StageTime, InferParts)> {
     let mut clock = StageClock::start();
+    let mut parts = InferParts::default();
     let inferred = ::metrics::counter!("framefleet_frames_inferred_total");
     while let Ok(FrameToInfer { turn, decoded: frame }) = clock.starved(|| frames.recv()) {
         let detections = detector.detect(&frame.frame.picture(), thresholds)?;
         let row = |detection| Row { frame: frame.number, pts_us: frame.pts_us, track_id: None, detection };
         let mut rows = empty.try_recv().unwrap_or_default();
         rows.extend(detections.iter().copied().map(row));
+        let times = detector.last_times();
+        parts.preprocess_s += times.preprocess;
+        parts.model_s += times.infer;
+        parts.postprocess_s += times.postprocess;
         let result = InferredFrame { segment: frame.segment, turn, rows };
         // The picture's memory goes back to the decoder before this thread may have to wait.
         drop(frame);
@@ -47,5 +52,5 @@ pub fn infer(
             break;
         }
     }
-    Ok(clock.stop())
+    Ok((clock.stop(), parts))
 }

@@ -95,7 +95,7 @@ fn work(request: &Request, folder: &JobFolder, workplace: &mut Workplace<'_>) ->
     let (started, clock) = (SystemTime::now(), Instant::now());
     let class_names = &workplace.model.manifest.classes;
     let Segments { plan, missing, infos, detected } = detect(request, folder, workplace)?;
-    let Detected { mut stages, first_detection } = detected;
+    let Detected { mut stages, infer_parts, first_detection } = detected;
     refuse_mostly_damaged(request, &plan, &infos)?;
     let every = request.settings.every;
 
@@ -129,6 +129,7 @@ fn work(request: &Request, folder: &JobFolder, workplace: &mut Workplace<'_>) ->
         counts: &counts,
         missing: &missing,
         stages,
+        infer_parts,
         started,
         seconds,
         threads: workplace.detectors.len() as u32,

@@ -14,7 +14,7 @@ use crossbeam_channel::{Sender, bounded};
 use framefleet_contract::detection_file::SegmentInfo;
 use framefleet_contract::job_folder::JobFolder;
 use framefleet_contract::plan::{Plan, Segment};
-use framefleet_contract::summary::StageTime;
+use framefleet_contract::summary::{InferParts, StageTime};
 use framefleet_models::{Detector, Thresholds};
 use framefleet_native::ffmpeg::limits::Limits;
 use std::collections::BTreeMap;
@@ -47,6 +47,7 @@ pub struct Detection<'a> {
 pub struct Detected {
     /// Where the time went.
     pub stages: BTreeMap<String, StageTime>,
+    pub infer_parts: Option<InferParts>,
     /// When the first frame came out with its detections.
     pub first_detection: Option<Instant>,
 }
@@ -82,16 +83,25 @@ pub fn detect(work: &Detection<'_>, detectors: &mut [Detector], progress: &Progr
         let written = write(work.folder, work.class_names, &results, &empty_sender, progress);
         drop(results);
         let decoded = join(decoder);
-        let inferred: Result<Vec<StageTime>> = inferring.into_iter().map(join).collect();
+        let inferred: Result<Vec<(StageTime, InferParts)>> = inferring.into_iter().map(join).collect();
         // A stage that failed starves the others: its error comes before what they say.
         let (written, inferred, decoded) = (written?, inferred?, decoded?);
         stop.check()?;
         let stages = BTreeMap::from([
             ("decode".to_owned(), decoded),
-            ("infer".to_owned(), stage_clock::sum(inferred)),
+            ("infer".to_owned(), stage_clock::sum(inferred.iter().map(|(time, _)| *time))),
             ("write".to_owned(), written.time),
         ]);
-        Ok(Detected { stages, first_detection: written.first_detection })
+        let infer_parts = Some(sum_of_parts(inferred.iter().map(|(_, parts)| parts)));
+        Ok(Detected { stages, infer_parts, first_detection: written.first_detection })
+    })
+}
+
+fn sum_of_parts<'a>(parts: impl Iterator<Item = &'a InferParts>) -> InferParts {
+    parts.fold(InferParts::default(), |sum, parts| InferParts {
+        preprocess_s: sum.preprocess_s + parts.preprocess_s,
+        model_s: sum.model_s + parts.model_s,
+        postprocess_s: sum.postprocess_s + parts.postprocess_s,
     })
 }
 
@@ -155,6 +165,6 @@ fn decode(
     Ok(clock.stop())
 }
 
-fn join(thread: std::io::Result<ScopedJoinHandle<'_, Result<StageTime>>>) -> Result<StageTime> {
+fn join<T>(thread: std::io::Result<ScopedJoinHandle<'_, Result<T>>>) -> Result<T> {
     thread.map_err(|_| JobError::ThreadLost)?.join().map_err(|_| JobError::ThreadLost)?
 }

@@ -23,7 +23,31 @@ pub fn table(summary: &Summary) -> String {
     align_numbers(&mut figures);
 
     let classes = if summary.classes.is_empty() { String::new() } else { format!("\n\n{}", classes(summary)) };
-    format!("{}{classes}\n\n  limited by {}", trimmed(&figures), summary.limited_by)
+    let stages = if summary.stages.is_empty() { String::new() } else { format!("\n\n{}", stages(summary)) };
+    format!("{}{classes}{stages}\n\n  limited by {}", trimmed(&figures), summary.limited_by)
+}
+
+/// Where the time went: the stages side by side, then those that follow.
+fn stages(summary: &Summary) -> String {
+    const IN_ORDER: [&str; 5] = ["decode", "infer", "write", "track", "draw"];
+    let mut table = plain_table();
+    table.set_header(vec!["stage", "threads", "busy s", "waiting s", ""]);
+    for name in IN_ORDER {
+        let Some(time) = summary.stages.get(name) else { continue };
+        let parts = summary.infer_parts.filter(|_| name == "infer").map_or_else(String::new, |parts| {
+            format!(
+                "{:.1} preprocess, {:.1} model, {:.1} postprocess",
+                parts.preprocess_s, parts.model_s, parts.postprocess_s
+            )
+        });
+        let waiting = format!("{:.1}", time.starved_s + time.blocked_s);
+        let busy = format!("{:.1}", time.busy_s);
+        table.add_row(vec![name.to_owned(), time.threads.to_string(), busy, waiting, parts]);
+    }
+    for column in table.column_iter_mut().skip(1).take(3) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    trimmed(&table)
 }
 
 /// Classes with most tracks first. Those without a track, beyond the first few, are noise for most readers: one line.

@@ -4,7 +4,7 @@ use crate::finish::TrackCounts;
 use framefleet_contract::detection_file::SegmentInfo;
 use framefleet_contract::plan::{Plan, Segment};
 use framefleet_contract::request::{Request, VERSION};
-use framefleet_contract::summary::{FrameCounts, SegmentCounts, Speed, StageTime, Summary};
+use framefleet_contract::summary::{FrameCounts, InferParts, SegmentCounts, Speed, StageTime, Summary};
 use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime};
 
@@ -18,6 +18,7 @@ pub struct Facts<'a> {
     /// The segments that this process detected.
     pub missing: &'a [Segment],
     pub stages: BTreeMap<String, StageTime>,
+    pub infer_parts: Option<InferParts>,
     pub started: SystemTime,
     /// Until the tracks were published.
     pub seconds: f64,
@@ -55,8 +56,9 @@ impl Facts<'_> {
                 times_real_time: frames_per_second / self.plan.video.frame_rate.as_f64(),
                 first_detection_s: self.first_detection_s,
             },
-            limited_by: limit(&self.stages),
+            limited_by: limit(&self.stages, self.infer_parts),
             stages: self.stages,
+            infer_parts: self.infer_parts,
             segments: SegmentCounts { total, found: total - self.missing.len() as u32 },
             device: "cpu".to_owned(),
             threads: self.threads,
@@ -74,13 +76,16 @@ pub fn alone(since: Instant) -> StageTime {
 }
 
 /// Of the stages that run side by side, the one whose threads were busy for the greatest share of their time.
-fn limit(stages: &BTreeMap<String, StageTime>) -> String {
+fn limit(stages: &BTreeMap<String, StageTime>, infer: Option<InferParts>) -> String {
     let share = |time: &StageTime| time.busy_s / (time.busy_s + time.starved_s + time.blocked_s).max(1e-9);
     let side_by_side = stages.iter().filter(|(name, _)| matches!(name.as_str(), "decode" | "infer" | "write"));
     let Some((name, time)) = side_by_side.max_by(|a, b| share(a.1).total_cmp(&share(b.1))) else {
         return "nothing: every segment was there already".to_owned();
     };
     let advice = match name.as_str() {
+        "infer" if infer.is_some_and(|parts| parts.preprocess_s > parts.model_s) => {
+            "most of it to scale pictures: a video of fewer pixels or of 8 bits, or more cores, would raise the speed"
+        }
         "infer" => "more cores, a smaller model or --every 2 would raise the speed",
         "decode" => "a video of fewer pixels or an easier codec would raise the speed",
         _ => "a faster volume would raise the speed",
@@ -101,6 +106,9 @@ mod tests {
             ("infer".to_owned(), stage(9.0, 1.0)),
             ("track".to_owned(), stage(1.0, 0.0)),
         ]);
-        assert!(limit(&stages).starts_with("infer, busy 90 %"), "{}", limit(&stages));
+        let usual = limit(&stages, None);
+        assert!(usual.starts_with("infer, busy 90 %") && usual.contains("a smaller model"), "{usual}");
+        let scaling = InferParts { preprocess_s: 6.0, model_s: 3.0, postprocess_s: 0.0 };
+        assert!(limit(&stages, Some(scaling)).contains("scale pictures"));
     }
 }
