@@ -6,11 +6,12 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{KeyValue, ParquetMetaData};
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 use std::fs::File;
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Rows in one group, and in one batch that is handed to the writer.
 ///
@@ -18,6 +19,8 @@ use std::io::Write;
 /// about 350 KB in memory.
 pub(crate) const BATCH_ROWS: usize = 8192;
 const GROUP_ROWS: usize = 16 * BATCH_ROWS;
+/// No group that is read has more rows, so that a file's size bounds how many it stands for.
+const MAX_GROUP_ROWS: usize = 8 * GROUP_ROWS;
 
 /// Opens a writer for `schema`, with `metadata` as the file's key-value pairs.
 ///
@@ -55,18 +58,77 @@ fn encode(properties: WriterPropertiesBuilder, column: &str, encoding: Encoding)
 }
 
 /// A file's key-value metadata and its batches, of rows `[skip, skip + take)`.
-pub(crate) fn reader(
-    file: File,
-    skip: usize,
-    take: Option<usize>,
-) -> Result<(Vec<KeyValue>, ParquetRecordBatchReader), ParquetError> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
-    let metadata = builder.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
-    let mut builder = builder.with_batch_size(BATCH_ROWS).with_offset(skip);
-    if let Some(take) = take {
-        builder = builder.with_limit(take);
+pub(crate) fn reader(file: File, skip: usize, take: Option<usize>) -> Result<(Vec<KeyValue>, Batches), ParquetError> {
+    let length = file.metadata()?.len();
+    guarded(|| {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
+        let rows = checked_rows(builder.metadata(), length)?;
+        let metadata = builder.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
+        let left = rows.saturating_sub(skip).min(take.unwrap_or(usize::MAX));
+        let reader = builder.with_batch_size(BATCH_ROWS).with_offset(skip).with_limit(left).build()?;
+        Ok((metadata, Batches { reader: Some(reader), left }))
+    })
+}
+
+/// As many rows as the footer promises, or an error in their place.
+#[derive(Debug)]
+pub(crate) struct Batches {
+    /// `None` behind an error: what is left of it is not to be relied on.
+    reader: Option<ParquetRecordBatchReader>,
+    /// Rows that have to come.
+    left: usize,
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch, ParquetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut reader = self.reader.take()?;
+        let batch = match guarded(|| reader.next().transpose().map_err(ParquetError::from)) {
+            Ok(Some(batch)) => batch,
+            Ok(None) if self.left == 0 => return None,
+            Ok(None) => return Some(Err(damaged(format!("{} rows are missing", self.left)))),
+            Err(error) => return Some(Err(error)),
+        };
+        let Some(left) = self.left.checked_sub(batch.num_rows()) else {
+            return Some(Err(damaged("it has more rows than its footer says".to_owned())));
+        };
+        self.left = left;
+        self.reader = Some(reader);
+        Some(Ok(batch))
     }
-    Ok((metadata, builder.build()?))
+}
+
+/// How many rows there are, if the footer describes a file of ours of this length.
+///
+/// A few bytes of a damaged file may stand for thousands of millions of rows, or for places outside of it.
+fn checked_rows(metadata: &ParquetMetaData, length: u64) -> Result<usize, ParquetError> {
+    let mut rows = 0;
+    for group in metadata.row_groups() {
+        let group_rows = usize::try_from(group.num_rows()).ok().filter(|rows| *rows <= MAX_GROUP_ROWS);
+        rows += group_rows.ok_or_else(|| damaged(format!("{} rows in a group", group.num_rows())))?;
+        for column in group.columns() {
+            let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+            let end = start.checked_add(column.compressed_size()).and_then(|end| u64::try_from(end).ok());
+            if start < 0 || column.compressed_size() < 0 || end.is_none_or(|end| end > length) {
+                return Err(damaged(format!("column `{}` lies outside of the file", column.column_path())));
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// The library panics at some of what damage makes of a page or a footer, in more places than could be checked for
+/// from outside; `fuzz/` finds them. None of them leaves anything behind that is used afterwards.
+fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
+        Err(damaged(format!("reading it failed: {}", said.unwrap_or("for a reason unknown"))))
+    })
+}
+
+fn damaged(reason: String) -> ParquetError {
+    ParquetError::General(reason)
 }
 
 /// A column of a batch by its name and type, or what is wrong with it.

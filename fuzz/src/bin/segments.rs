@@ -12,7 +12,15 @@ static FILE: LazyLock<String> = LazyLock::new(|| format!("/dev/shm/framefleet-fu
 /// Packets that are asked for: a slice in the middle, as a segment's worker does.
 const PACKETS: std::ops::Range<u64> = 3..40;
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(
+    init: {
+        // libFuzzer's own hook ends the process at every panic, also at those that the readers turn into errors.
+        std::panic::set_hook(Box::new(|_| {}));
+    },
+    |bytes: &[u8]| read(bytes)
+);
+
+fn read(bytes: &[u8]) {
     let path = Path::new(FILE.as_str());
     fs::write(path, bytes).expect("/dev/shm has room for one file");
     let _ = std::hint::black_box(detection_file::read_segment_info(path));
@@ -22,4 +30,4 @@ fuzz_target!(|bytes: &[u8]| {
         std::hint::black_box(rows);
     }
     let _ = std::hint::black_box(packet_table::read(path, PACKETS.start, PACKETS.end));
-});
+}
