@@ -21,6 +21,7 @@ pub mod job;
 pub mod agreement;
 pub mod disk;
 pub mod wait;
+pub mod random;
 pub mod python;
 
 pub use call::{Call, Detector, Ended};
