@@ -87,6 +87,7 @@ impl Call {
     pub fn run_through(self, prefix: &[String]) -> Ended {
         let mut command = Command::new(&prefix[0]);
         command.args(&prefix[1..]).arg(self.command.get_program()).args(self.command.get_args());
+        command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.arg("--out").arg(&self.out).stdin(Stdio::null());
         let output = command.output().unwrap();
         Ended::new(format!("{command:?}"), output)
