@@ -6,12 +6,14 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{KeyValue, ParquetMetaData};
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 use std::fs::File;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+mod hostile;
 
 /// Rows in one group, and in one batch that is handed to the writer.
 ///
@@ -19,8 +21,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// about 350 KB in memory.
 pub(crate) const BATCH_ROWS: usize = 8192;
 const GROUP_ROWS: usize = 16 * BATCH_ROWS;
-/// No group that is read has more rows, so that a file's size bounds how many it stands for.
-const MAX_GROUP_ROWS: usize = 8 * GROUP_ROWS;
 
 /// Opens a writer for `schema`, with `metadata` as the file's key-value pairs.
 ///
@@ -59,10 +59,10 @@ fn encode(properties: WriterPropertiesBuilder, column: &str, encoding: Encoding)
 
 /// A file's key-value metadata and its batches, of rows `[skip, skip + take)`.
 pub(crate) fn reader(file: File, skip: usize, take: Option<usize>) -> Result<(Vec<KeyValue>, Batches), ParquetError> {
-    let length = file.metadata()?.len();
+    hostile::check_footer(&file)?;
     guarded(|| {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
-        let rows = checked_rows(builder.metadata(), length)?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file.try_clone()?)?;
+        let rows = hostile::check_pages(&file, builder.metadata())?;
         let metadata = builder.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
         let left = rows.saturating_sub(skip).min(take.unwrap_or(usize::MAX));
         let reader = builder.with_batch_size(BATCH_ROWS).with_offset(skip).with_limit(left).build()?;
@@ -97,25 +97,6 @@ impl Iterator for Batches {
         self.reader = Some(reader);
         Some(Ok(batch))
     }
-}
-
-/// How many rows there are, if the footer describes a file of ours of this length.
-///
-/// A few bytes of a damaged file may stand for thousands of millions of rows, or for places outside of it.
-fn checked_rows(metadata: &ParquetMetaData, length: u64) -> Result<usize, ParquetError> {
-    let mut rows = 0;
-    for group in metadata.row_groups() {
-        let group_rows = usize::try_from(group.num_rows()).ok().filter(|rows| *rows <= MAX_GROUP_ROWS);
-        rows += group_rows.ok_or_else(|| damaged(format!("{} rows in a group", group.num_rows())))?;
-        for column in group.columns() {
-            let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
-            let end = start.checked_add(column.compressed_size()).and_then(|end| u64::try_from(end).ok());
-            if start < 0 || column.compressed_size() < 0 || end.is_none_or(|end| end > length) {
-                return Err(damaged(format!("column `{}` lies outside of the file", column.column_path())));
-            }
-        }
-    }
-    Ok(rows)
 }
 
 /// The library panics at some of what damage makes of a page or a footer, in more places than could be checked for
