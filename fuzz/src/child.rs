@@ -25,7 +25,7 @@ pub fn run(clips: &[Clip], seed: u64, range: Range<u64>, scratch: &Path) -> io::
         let before = memory::resident_kib();
         let seen = look::look_at(scratch);
         let peak = memory::peak_kib().saturating_sub(before);
-        let end = seen.refused.map_or("ok", framefleet_contract::ErrorCode::as_str);
+        let end = seen.refused.as_ref().map_or("ok", |error| error.code().as_str());
         writeln!(out, "end {index} {peak} {} {} {end}", seen.packets, seen.frames)?;
         out.flush()?;
     }

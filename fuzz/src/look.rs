@@ -1,6 +1,5 @@
 //! Does with a file what the worker does with it, and nothing with the result.
 
-use framefleet_contract::ErrorCode;
 use framefleet_native::ffmpeg::MediaError;
 use framefleet_native::ffmpeg::decode::{Decoder, Received};
 use framefleet_native::ffmpeg::demux::Demuxer;
@@ -9,20 +8,20 @@ use framefleet_native::picture::{Display, Picture, Plane, Rotation};
 use std::path::Path;
 
 /// What became of a file.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Seen {
     pub packets: u64,
     pub frames: u64,
     pub damaged: u64,
     /// Why it was not looked at to its end.
-    pub refused: Option<ErrorCode>,
+    pub refused: Option<MediaError>,
 }
 
 /// Probes, seeks and decodes.
 pub fn look_at(path: &Path) -> Seen {
     let mut seen = Seen::default();
     if let Err(error) = try_look_at(path, &mut seen) {
-        seen.refused = Some(error.code());
+        seen.refused = Some(error);
     }
     seen
 }

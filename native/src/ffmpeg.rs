@@ -59,6 +59,8 @@ fn initialise() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         ffmpeg::util::log::set_level(ffmpeg::util::log::Level::Quiet);
+        // Without its tables, the binding has no words for FFmpeg's own errors.
+        ffmpeg::util::error::register_all();
     });
 }
 

@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 const FORMATS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,m4v,ivf,obu,flv,\
                        live_flv,asf,ogg,mxf,nut,wtv,rm,mjpeg,mjpeg_2000,yuv4mpegpipe,dv,gif";
 
+/// An index may name a place that cannot exist, and FFmpeg's MP4 demuxer stays in front of it for ever.
+const MAX_BAD_PACKETS: u32 = 10_000;
+
 /// One open file and its video stream.
 pub struct Demuxer {
     input: Input,
@@ -165,14 +168,15 @@ impl Demuxer {
 
     /// The next packet of the video stream in the order of the file, or `None` at its end.
     pub fn next_packet(&mut self) -> Result<Option<Packet>, MediaError> {
-        loop {
+        let mut bad = 0;
+        while bad < MAX_BAD_PACKETS {
             let mut packet = ffmpeg::Packet::empty();
             match packet.read(&mut self.input) {
                 Ok(()) if packet.stream() == self.stream => return Ok(Some(Packet(packet))),
-                Ok(()) => {}
+                Ok(()) => bad = 0,
                 Err(ffmpeg::Error::Eof) => return self.end_of_file(),
                 // One bad packet: the demuxer goes on behind it.
-                Err(ffmpeg::Error::InvalidData) if !self.at_end() => {}
+                Err(ffmpeg::Error::InvalidData) if !self.at_end() => bad += 1,
                 Err(ffmpeg::Error::InvalidData) => {
                     let reason = "its last packet cannot be read".to_owned();
                     return Err(MediaError::Corrupt { path: self.path.clone(), reason });
@@ -180,6 +184,8 @@ impl Demuxer {
                 Err(e) => return Err(self.unreadable(e)),
             }
         }
+        let reason = format!("{MAX_BAD_PACKETS} packets in a row cannot be read");
+        Err(MediaError::Corrupt { path: self.path.clone(), reason })
     }
 
     /// Goes to a keyframe at or before the decoding timestamp `dts`, in ticks. A hint only: what is read next tells where it is.
@@ -207,12 +213,17 @@ impl Demuxer {
 
     /// FFmpeg also says "end of file" where the file could not be read further.
     fn end_of_file(&self) -> Result<Option<Packet>, MediaError> {
+        match self.io_error() {
+            Some(error) => Err(self.unreadable(error)),
+            None => Ok(None),
+        }
+    }
+
+    /// What the file itself answered last, if that was an error.
+    fn io_error(&self) -> Option<ffmpeg::Error> {
         // SAFETY: the context is open; its I/O context is null or valid.
         let error = unsafe { (*self.input.as_ptr()).pb.as_ref() }.map_or(0, |io| io.error);
-        if error < 0 && error != ffi::AVERROR_EOF {
-            return Err(self.unreadable(ffmpeg::Error::from(error)));
-        }
-        Ok(None)
+        (error < 0 && error != ffi::AVERROR_EOF).then(|| ffmpeg::Error::from(error))
     }
 
     fn at_end(&self) -> bool {
@@ -259,8 +270,14 @@ impl Demuxer {
         unsafe { self.input.as_ptr().cast_mut() }
     }
 
+    /// The file's disk is to blame only where reading it failed: demuxers also answer with `EIO` and `ENOMEM` to sizes
+    /// and places that make no sense.
     fn unreadable(&self, error: ffmpeg::Error) -> MediaError {
-        MediaError::Unreadable { path: self.path.clone(), reason: error.to_string() }
+        let path = self.path.clone();
+        match self.io_error() {
+            Some(error) => MediaError::Unreadable { path, reason: error.to_string() },
+            None => MediaError::Corrupt { path, reason: format!("its packets make no sense: {error}") },
+        }
     }
 }
 
