@@ -33,6 +33,8 @@ pub enum MediaError {
     Failed { action: &'static str, reason: String },
     #[error("no space left for the annotated video; free some, and run again")]
     VolumeFull,
+    #[error("writing the annotated video failed ({action}: {reason}); check the disk of the results, and run again")]
+    VolumeIo { action: &'static str, reason: String },
     #[error("cannot encode the annotated video ({action}: {reason}); run without --annotate")]
     Encode { action: &'static str, reason: String },
 }
@@ -49,6 +51,7 @@ impl MediaError {
             Self::DimensionsInvalid { .. } => ErrorCode::DimensionsInvalid,
             Self::Failed { .. } => ErrorCode::Internal,
             Self::VolumeFull => ErrorCode::VolumeFull,
+            Self::VolumeIo { .. } => ErrorCode::VolumeIo,
             Self::Encode { .. } => ErrorCode::RenderFailed,
         }
     }

@@ -55,6 +55,14 @@ const FAULTS: &[Fault] = &[
     fault("unlink", "", "EIO", "VOLUME_IO"),
 ];
 
+/// Of the annotated video, which FFmpeg writes.
+const FAULTS_OF_FFMPEG: &[Fault] = &[
+    fault("openat", "O_TRUNC", "EIO", "VOLUME_IO"),
+    fault("openat", "O_TRUNC", "EMFILE", "VOLUME_IO"),
+    fault("write", "", "EIO", "VOLUME_IO"),
+    fault("write", "", "ENOSPC", "VOLUME_FULL"),
+];
+
 const CALLS: [&str; 6] = ["mkdir", "openat", "write", "fsync", "linkat", "unlink"];
 
 /// A job to be disturbed, and how it comes out if it is not.
@@ -200,6 +208,22 @@ fn a_call_that_fails_at_any_step_of_publishing_leaves_nothing_half_done() {
     }
     println!("{} calls, {} faults", calls.len(), work.len());
     in_parallel(&work, |(call, fault, status)| case.disturb(call, fault, *status));
+}
+
+#[test]
+fn a_disk_that_fails_under_the_annotated_video_leaves_the_job_open() {
+    let case = Case::new(&["--annotate"]);
+    let calls = case.calls();
+    let published =
+        |name: &str| calls.iter().position(|call| call.name == "linkat" && call.line.contains(name)).unwrap();
+    let drawing = &calls[published("tracks.parquet\"") + 1..published("annotated.mp4\"")];
+    let mut work = Vec::new();
+    for fault in FAULTS_OF_FFMPEG {
+        let before = work.len();
+        work.extend(drawing.iter().filter(|call| fault.concerns(call)).map(|call| (call, fault)));
+        assert!(work.len() > before, "{} {} is hardly called", fault.call, fault.having);
+    }
+    in_parallel(&work, |(call, fault)| case.disturb(call, fault, 1));
 }
 
 /// Over NFS a call may succeed and its answer be lost: the client asks again and is told that it is there already, or
