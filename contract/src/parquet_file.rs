@@ -60,9 +60,10 @@ fn encode(properties: WriterPropertiesBuilder, column: &str, encoding: Encoding)
 /// A file's key-value metadata and its batches, of rows `[skip, skip + take)`.
 pub(crate) fn reader(file: File, skip: usize, take: Option<usize>) -> Result<(Vec<KeyValue>, Batches), ParquetError> {
     hostile::check_footer(&file)?;
+    let bytes = file.try_clone()?;
     guarded(|| {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file.try_clone()?)?;
-        let rows = hostile::check_pages(&file, builder.metadata())?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
+        let rows = hostile::check_pages(&bytes, builder.metadata())?;
         let metadata = builder.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
         let left = rows.saturating_sub(skip).min(take.unwrap_or(usize::MAX));
         let reader = builder.with_batch_size(BATCH_ROWS).with_offset(skip).with_limit(left).build()?;

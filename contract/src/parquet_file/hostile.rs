@@ -40,6 +40,10 @@ pub(super) fn check_pages(file: &File, metadata: &ParquetMetaData) -> Result<usi
         let group_rows = usize::try_from(group.num_rows()).ok().filter(|rows| *rows <= MAX_GROUP_ROWS);
         rows += group_rows.ok_or_else(|| damaged("a group of it has too many rows"))?;
         for column in group.columns() {
+            let levels = (column.column_descr().max_rep_level(), column.column_descr().max_def_level());
+            if !matches!(levels, (0, 0 | 1)) {
+                return Err(damaged("a column of it has lists or structs, as none of ours has"));
+            }
             let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
             let size = u64::try_from(column.compressed_size()).ok();
             let place = u64::try_from(start)
@@ -47,37 +51,55 @@ pub(super) fn check_pages(file: &File, metadata: &ParquetMetaData) -> Result<usi
                 .zip(size)
                 .filter(|(start, size)| start.checked_add(*size).is_some_and(|end| end <= length));
             let (start, size) = place.ok_or_else(|| damaged("a column of it lies outside of the file"))?;
-            check_column(file, start, start + size)?;
+            if rows_of_column(file, start, start + size)? != group.num_rows() {
+                return Err(damaged("a column of it has not as many rows as its group"));
+            }
         }
     }
     Ok(rows)
 }
 
-fn check_column(file: &File, mut at: u64, end: u64) -> Result<(), ParquetError> {
+/// From the headers of its pages, which lie in `[at, end)` of the file.
+fn rows_of_column(file: &File, mut at: u64, end: u64) -> Result<i64, ParquetError> {
     let mut buffer = [0; MAX_HEADER_BYTES];
+    let mut rows = 0;
     while at < end {
         let bytes = buffer.len().min((end - at) as usize);
         file.read_exact_at(&mut buffer[..bytes], at)?;
-        let page = page_bytes(&buffer[..bytes]).filter(|bytes| at + bytes <= end);
-        at += page.ok_or_else(|| damaged("a page of it has a header that makes no sense"))?;
+        let page = Page::at(&buffer[..bytes]).filter(|page| page.bytes <= end - at);
+        let page = page.ok_or_else(|| damaged("a page of it has a header that makes no sense"))?;
+        at += page.bytes;
+        rows += page.rows;
     }
-    Ok(())
+    Ok(rows)
 }
 
-/// Bytes of a page with its header, at the beginning of `bytes`. `None` if the header is not to be trusted.
-fn page_bytes(bytes: &[u8]) -> Option<u64> {
-    let mut compact = Compact { bytes };
-    let (mut uncompressed, mut compressed, mut values) = (0, 0, 0);
-    // The IDs of `PageHeader` in parquet.thrift; 5, 7 and 8 are what it has of the kinds of page.
-    compact.structure(MAX_DEPTH, 0, &mut |parent, field, value| match (parent, field) {
-        (0, 2) => uncompressed = value,
-        (0, 3) => compressed = value,
-        (5 | 7 | 8, 1) => values = value,
-        _ => {}
-    })?;
-    let plausible = (0..=MAX_PAGE_BYTES).contains(&uncompressed) && (0..=MAX_GROUP_ROWS as i64).contains(&values);
-    let header = bytes.len() - compact.bytes.len();
-    u64::try_from(compressed).ok().filter(|_| plausible).map(|compressed| compressed.saturating_add(header as u64))
+#[derive(Debug, PartialEq, Eq)]
+struct Page {
+    /// With its header.
+    bytes: u64,
+    rows: i64,
+}
+
+impl Page {
+    /// The page at the beginning of `bytes`. `None` if its header is not to be trusted.
+    fn at(bytes: &[u8]) -> Option<Self> {
+        let mut compact = Compact { bytes };
+        let (mut uncompressed, mut compressed, mut rows, mut entries) = (0, 0, 0, 0);
+        // The IDs of `PageHeader` in parquet.thrift. In 5 and 8 it has what is said of data, in 7 of a dictionary.
+        compact.structure(MAX_DEPTH, 0, &mut |parent, field, value| match (parent, field) {
+            (0, 2) => uncompressed = value,
+            (0, 3) => compressed = value,
+            (5 | 8, 1) => rows = value,
+            (7, 1) => entries = value,
+            _ => {}
+        })?;
+        let few = |values: i64| (0..=MAX_GROUP_ROWS as i64).contains(&values);
+        let plausible = (0..=MAX_PAGE_BYTES).contains(&uncompressed) && few(rows) && few(entries);
+        let header = (bytes.len() - compact.bytes.len()) as u64;
+        let compressed = u64::try_from(compressed).ok().filter(|_| plausible)?;
+        Some(Self { bytes: compressed.saturating_add(header), rows })
+    }
 }
 
 fn damaged(what: &str) -> ParquetError {
@@ -199,8 +221,8 @@ mod tests {
     fn a_page_that_would_need_more_memory_than_any_of_ours_is_refused() {
         // `type` 0, `uncompressed_page_size` and `compressed_page_size` as zigzag varints, stop.
         let header = |uncompressed: &[u8]| [&[0x15, 0, 0x15], uncompressed, &[0x15, 20, 0]].concat();
-        assert_eq!(page_bytes(&header(&[20])), Some(7 + 10));
-        assert_eq!(page_bytes(&header(&[0xfe, 0xff, 0xff, 0xff, 0x0f])), None, "2 GiB");
-        assert_eq!(page_bytes(&header(&[1])), None, "-1");
+        assert_eq!(Page::at(&header(&[20])), Some(Page { bytes: 7 + 10, rows: 0 }));
+        assert_eq!(Page::at(&header(&[0xfe, 0xff, 0xff, 0xff, 0x0f])), None, "2 GiB");
+        assert_eq!(Page::at(&header(&[1])), None, "-1");
     }
 }
