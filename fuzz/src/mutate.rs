@@ -94,7 +94,7 @@ fn flip_bit(bytes: &mut [u8], random: &mut Random) {
 
 fn set_byte(bytes: &mut [u8], random: &mut Random) {
     let at = place(bytes, random);
-    bytes[at] = random.next() as u8;
+    bytes[at] = random.number() as u8;
 }
 
 fn set_integer(bytes: &mut [u8], random: &mut Random) {
@@ -110,7 +110,7 @@ fn write_integer(bytes: &mut [u8], at: usize, random: &mut Random) {
     let read = field.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
     let value = match random.below(4) {
         0 => read.wrapping_add(random.below(17) as u64).wrapping_sub(8),
-        1 => random.next(),
+        1 => random.number(),
         _ => *random.pick(&EDGES),
     };
     let value = if little { value.to_le_bytes() } else { value.to_be_bytes() };
@@ -138,7 +138,7 @@ fn is_element(four: &[u8]) -> bool {
     // The level 1 elements of Matroska, and its tracks' codec and video settings.
     let matroska = matches!(four, [0x1a, 0x45, 0xdf, 0xa3] | [0x18, 0x53, 0x80, 0x67] | [0x11, 0x4d, 0x9b, 0x74])
         || matches!(four, [0x16, 0x54, 0xae, 0x6b] | [0x1f, 0x43, 0xb6, 0x75] | [0x1c, 0x53, 0xbb, 0x6b])
-        || matches!(four, [0x63, 0xa2, ..] | [0xe0, ..] | [0xae, ..] | [0xa3, ..]);
+        || matches!(four, [0x63, 0xa2, ..] | [0xe0 | 0xae | 0xa3, ..]);
     letters || matroska
 }
 

@@ -8,10 +8,10 @@ impl Random {
     /// The choices for input `index` of the run `seed`.
     pub fn new(seed: u64, index: u64) -> Self {
         let mut random = Self(seed);
-        Self(random.next() ^ index.wrapping_mul(0xd134_2543_de82_ef95))
+        Self(random.number() ^ index.wrapping_mul(0xd134_2543_de82_ef95))
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -21,7 +21,7 @@ impl Random {
 
     /// Below `end`; 0 where `end` is.
     pub fn below(&mut self, end: usize) -> usize {
-        (self.next() % end.max(1) as u64) as usize
+        (self.number() % end.max(1) as u64) as usize
     }
 
     pub fn one_in(&mut self, n: usize) -> bool {

@@ -189,14 +189,12 @@ fn lines_of(child: &mut Child) -> Receiver<String> {
 }
 
 fn kind_of(status: ExitStatus, errors: &Path) -> Kind {
-    match status.signal() {
-        Some(signal) => Kind::Signal(signal),
-        None => {
-            let said = fs::read_to_string(errors).unwrap_or_default();
-            let place = said.lines().find(|line| line.contains("panicked at")).unwrap_or(&said);
-            Kind::Panic(place.trim().to_owned())
-        }
+    if let Some(signal) = status.signal() {
+        return Kind::Signal(signal);
     }
+    let said = fs::read_to_string(errors).unwrap_or_default();
+    let place = said.lines().find(|line| line.contains("panicked at")).unwrap_or(&said);
+    Kind::Panic(place.trim().to_owned())
 }
 
 /// User and system time of a process (proc(5), fields 14 and 15 of `stat`, in hundredths of a second).

@@ -6,7 +6,7 @@
 use framefleet_tests::job::contents_of;
 use framefleet_tests::scratch::temporary_files_below;
 use framefleet_tests::strace::{self, SystemCall};
-use framefleet_tests::{Call, Detector, Ended, Scratch, clip};
+use framefleet_tests::{Call, Detector, Scratch, clip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};

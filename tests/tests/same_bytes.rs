@@ -1,7 +1,5 @@
 //! However the work is divided, cut off and taken up again, the result has the same bytes.
 
-#![expect(clippy::unwrap_used, reason = "the functions that tests share are tests too")]
-
 use framefleet_contract::identity::Sha256;
 use framefleet_tests::random::Random;
 use framefleet_tests::scratch::{files_below, temporary_files_below};
