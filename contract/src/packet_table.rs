@@ -2,7 +2,7 @@
 
 use crate::parquet_file::{self, BATCH_ROWS, Columns, column};
 use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array};
-use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
 use std::fs::File;
@@ -123,7 +123,7 @@ struct PacketRows<B> {
     missing: usize,
 }
 
-impl<B: Iterator<Item = Result<RecordBatch, ArrowError>>> Iterator for PacketRows<B> {
+impl<B: Iterator<Item = Result<RecordBatch, ParquetError>>> Iterator for PacketRows<B> {
     type Item = Result<PacketRow, ParquetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -133,7 +133,7 @@ impl<B: Iterator<Item = Result<RecordBatch, ArrowError>>> Iterator for PacketRow
                 return Some(Ok(row));
             }
             let rows = match self.batches.next() {
-                Some(batch) => batch.map_err(ParquetError::from).and_then(|batch| rows_of(&batch)),
+                Some(batch) => batch.and_then(|batch| rows_of(&batch)),
                 None if self.missing == 0 => return None,
                 None => Err(ParquetError::General(format!("{} packets fewer than there should be", self.missing))),
             };

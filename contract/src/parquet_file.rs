@@ -11,6 +11,9 @@ use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 use std::fs::File;
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+mod hostile;
 
 /// Rows in one group, and in one batch that is handed to the writer.
 ///
@@ -55,18 +58,59 @@ fn encode(properties: WriterPropertiesBuilder, column: &str, encoding: Encoding)
 }
 
 /// A file's key-value metadata and its batches, of rows `[skip, skip + take)`.
-pub(crate) fn reader(
-    file: File,
-    skip: usize,
-    take: Option<usize>,
-) -> Result<(Vec<KeyValue>, ParquetRecordBatchReader), ParquetError> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
-    let metadata = builder.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
-    let mut builder = builder.with_batch_size(BATCH_ROWS).with_offset(skip);
-    if let Some(take) = take {
-        builder = builder.with_limit(take);
+pub(crate) fn reader(file: File, skip: usize, take: Option<usize>) -> Result<(Vec<KeyValue>, Batches), ParquetError> {
+    hostile::check_footer(&file)?;
+    let bytes = file.try_clone()?;
+    guarded(|| {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
+        let rows = hostile::check_pages(&bytes, builder.metadata())?;
+        let metadata = builder.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
+        let left = rows.saturating_sub(skip).min(take.unwrap_or(usize::MAX));
+        let reader = builder.with_batch_size(BATCH_ROWS).with_offset(skip).with_limit(left).build()?;
+        Ok((metadata, Batches { reader: Some(reader), left }))
+    })
+}
+
+/// As many rows as the footer promises, or an error in their place.
+#[derive(Debug)]
+pub(crate) struct Batches {
+    /// `None` behind an error: what is left of it is not to be relied on.
+    reader: Option<ParquetRecordBatchReader>,
+    /// Rows that have to come.
+    left: usize,
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch, ParquetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut reader = self.reader.take()?;
+        let batch = match guarded(|| reader.next().transpose().map_err(ParquetError::from)) {
+            Ok(Some(batch)) => batch,
+            Ok(None) if self.left == 0 => return None,
+            Ok(None) => return Some(Err(damaged(format!("{} rows are missing", self.left)))),
+            Err(error) => return Some(Err(error)),
+        };
+        let Some(left) = self.left.checked_sub(batch.num_rows()) else {
+            return Some(Err(damaged("it has more rows than its footer says".to_owned())));
+        };
+        self.left = left;
+        self.reader = Some(reader);
+        Some(Ok(batch))
     }
-    Ok((metadata, builder.build()?))
+}
+
+/// The library panics at some of what damage makes of a page or a footer, in more places than could be checked for
+/// from outside; `fuzz/` finds them. None of them leaves anything behind that is used afterwards.
+fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
+        Err(damaged(format!("reading it failed: {}", said.unwrap_or("for a reason unknown"))))
+    })
+}
+
+fn damaged(reason: String) -> ParquetError {
+    ParquetError::General(reason)
 }
 
 /// A column of a batch by its name and type, or what is wrong with it.

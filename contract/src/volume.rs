@@ -119,9 +119,12 @@ impl Volume {
         file.write_all(b"probe").map_err(|e| VolumeError::new("write", &path, e))?;
         file.as_file().sync_all().map_err(|e| VolumeError::new("fsync", &path, e))?;
         let link = path.with_extension("link");
-        fs::hard_link(&path, &link).map_err(|source| match source.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => VolumeError::new("link", &path, source),
-            _ => VolumeError::Unsupported { path: self.root.clone(), source },
+        link_if_absent(&path, &link).map_err(|source| match source.kind() {
+            // The file itself could be made in this folder, so that it is the link alone which is not permitted.
+            ErrorKind::Unsupported | ErrorKind::PermissionDenied | ErrorKind::TooManyLinks => {
+                VolumeError::Unsupported { path: self.root.clone(), source }
+            }
+            _ => VolumeError::new("link", &path, source),
         })?;
         remove_if_there(&link)?;
         sync_folder(&self.root)
@@ -151,13 +154,7 @@ impl Staged {
     pub fn publish(self) -> Result<Put, VolumeError> {
         let temporary = self.file.path();
         self.file.as_file().sync_all().map_err(|e| VolumeError::new("fsync", &self.target, e))?;
-        let put = match fs::hard_link(temporary, &self.target) {
-            Ok(()) => Put::Published,
-            // Over NFS a link may succeed and its answer be lost: only the file itself says whose it is.
-            Err(_) if is_same_file(temporary, &self.target) => Put::Published,
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => Put::AlreadyThere,
-            Err(e) => return Err(VolumeError::new("link", &self.target, e)),
-        };
+        let put = link_if_absent(temporary, &self.target).map_err(|e| VolumeError::new("link", &self.target, e))?;
         sync_folder(&self.folder)?;
         Ok(put)
     }
@@ -199,6 +196,16 @@ fn temporary_in(folder: &Path) -> Result<NamedTempFile, VolumeError> {
         .map_err(|e| VolumeError::new("create a file in", folder, e))
 }
 
+fn link_if_absent(file: &Path, name: &Path) -> io::Result<Put> {
+    match fs::hard_link(file, name) {
+        Ok(()) => Ok(Put::Published),
+        // Over NFS a link may succeed and its answer be lost: only the file itself says whose it is.
+        Err(_) if is_same_file(file, name) => Ok(Put::Published),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(Put::AlreadyThere),
+        Err(e) => Err(e),
+    }
+}
+
 /// Creates the folders from `root` down to `folder`, each made durable in its parent.
 fn create_folders(root: &Path, folder: &Path) -> Result<(), VolumeError> {
     if folder.is_dir() {
@@ -211,7 +218,10 @@ fn create_folders(root: &Path, folder: &Path) -> Result<(), VolumeError> {
         Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(VolumeError::new("create", folder, e)),
         _ => {}
     }
-    sync_folder(folder.parent().unwrap_or(root))
+    sync_folder(folder.parent().unwrap_or(root)).inspect_err(|_| {
+        // Whoever finds the folder takes it for durable. If something is in it by now, somebody else has seen to that.
+        let _ = fs::remove_dir(folder);
+    })
 }
 
 /// Removes old temporary files in one folder, and gives the folders in it.

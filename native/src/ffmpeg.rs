@@ -68,6 +68,8 @@ pub enum MediaError {
     Failed { action: &'static str, reason: String },
     #[error("no space left for the annotated video; free some, and run again")]
     VolumeFull,
+    #[error("writing the annotated video failed ({action}: {reason}); check the disk of the results, and run again")]
+    VolumeIo { action: &'static str, reason: String },
     #[error("cannot encode the annotated video ({action}: {reason}); run without --annotate")]
     Encode { action: &'static str, reason: String },
 }
@@ -92,6 +94,7 @@ impl MediaError {
             Self::Changed { .. } => ErrorCode::SourceChanged,
             Self::Failed { .. } => ErrorCode::Internal,
             Self::VolumeFull => ErrorCode::VolumeFull,
+            Self::VolumeIo { .. } => ErrorCode::VolumeIo,
             Self::Encode { .. } => ErrorCode::RenderFailed,
         }
     }
@@ -109,6 +112,8 @@ fn initialise() {
         messages::listen();
         // SAFETY: an atomic number is set.
         unsafe { ffmpeg::ffi::av_max_alloc(LARGEST_ALLOCATION) };
+        // Without its tables, the binding has no words for FFmpeg's own errors.
+        ffmpeg::util::error::register_all();
     });
 }
 

@@ -3,6 +3,7 @@
 use crate::job::Job;
 use crate::repository;
 use crate::scratch::Scratch;
+use crate::wait;
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -86,9 +87,25 @@ impl Call {
     pub fn run_through(self, prefix: &[String]) -> Ended {
         let mut command = Command::new(&prefix[0]);
         command.args(&prefix[1..]).arg(self.command.get_program()).args(self.command.get_args());
+        command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.arg("--out").arg(&self.out).stdin(Stdio::null());
         let output = command.output().unwrap();
         Ended::new(format!("{command:?}"), output)
+    }
+
+    /// Starts it and kills it as soon as `due` says so. `None` if it was, otherwise how it ended.
+    pub fn start_and_kill(self, mut due: impl FnMut() -> bool) -> Option<Ended> {
+        let mut child = self.start();
+        let mut finished = false;
+        wait::until("killed or finished", || {
+            finished = child.try_wait().unwrap().is_some();
+            finished || due()
+        });
+        if !finished {
+            child.kill().unwrap();
+        }
+        let ended = Ended::new("a call to be killed".to_owned(), child.wait_with_output().unwrap());
+        ended.status.is_some().then_some(ended)
     }
 
     /// Starts it and does not wait.

@@ -22,6 +22,8 @@ pub mod agreement;
 pub mod disk;
 pub mod fault;
 pub mod wait;
+pub mod random;
+pub mod strace;
 pub mod python;
 
 pub use call::{Call, Detector, Ended};

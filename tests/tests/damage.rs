@@ -144,3 +144,29 @@ fn a_video_that_is_mostly_damaged_fails_and_says_so() {
     let outcome = &ended.lines()[0].outcome;
     assert_eq!((outcome.state, outcome.files.len()), (State::Failed, 0));
 }
+
+/// Hostile bytes that fuzzing found: what FFmpeg answers to them sounds like a broken disk, or never comes.
+#[test]
+fn sizes_and_places_that_cannot_be_are_damage_and_end() {
+    let scratch = Scratch::new();
+    let fragments = "-c:v libx264 -preset ultrafast -g 25 -pix_fmt yuv420p -movflags +frag_keyframe+empty_moov";
+    let far = scratch.clip("far.mp4", &clip::moving("160x96", 2), fragments);
+    let mut bytes = fs::read(&far).unwrap();
+    let header = bytes.windows(4).rposition(|four| four == b"tfhd").unwrap();
+    assert_eq!(bytes[header + 7] & 1, 1, "a fragment's header with the place of its data (ISO/IEC 14496-12, 8.8.7)");
+    bytes[header + 12] = 0x40;
+    fs::write(&far, bytes).unwrap();
+
+    let huge = scratch.clip("huge.ivf", &clip::moving("160x96", 1), "-c:v libvpx -deadline realtime -cpu-used 8");
+    let mut bytes = fs::read(&huge).unwrap();
+    let first_size = u32::from_le_bytes(bytes[32..36].try_into().unwrap()) as usize;
+    let second = 32 + 12 + first_size;
+    bytes[second..second + 4].copy_from_slice(&0x9000_0000_u32.to_le_bytes());
+    fs::write(&huge, bytes).unwrap();
+
+    for video in [far, huge] {
+        let ended = scratch.call(Detector::Colours, &[&video]).run();
+        let message = ended.error(1, "INPUT_CORRUPT");
+        assert!(message.contains(&*video.file_name().unwrap().to_string_lossy()), "{message}");
+    }
+}

@@ -1,14 +1,13 @@
 //! However the work is divided, cut off and taken up again, the result has the same bytes.
 
-#![expect(clippy::unwrap_used, reason = "the functions that tests share are tests too")]
-
 use framefleet_contract::identity::Sha256;
+use framefleet_tests::random::Random;
 use framefleet_tests::scratch::{files_below, temporary_files_below};
 use framefleet_tests::{Call, Detector, Ended, Job, Scratch, clip, repository, wait};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Runs into a folder of its own.
 fn run(scratch: &Scratch, detector: Detector, video: &Path, arguments: &[&str]) -> Job {
@@ -42,43 +41,6 @@ fn the_phase_of_every_third_frame_does_not_depend_on_the_cuts() {
         assert!(cut.plan().segments.len() > 1);
         assert_eq!(cut.digest(), whole.digest(), "{seconds} s");
     }
-}
-
-/// What cannot be repeated by chance can be repeated by its seed.
-struct Random(u64);
-
-impl Random {
-    /// From `FRAMEFLEET_SEED`, or from the clock. The test's output has it.
-    fn seeded() -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-        let seed = std::env::var("FRAMEFLEET_SEED").map_or(now, |seed| seed.parse().unwrap());
-        println!("FRAMEFLEET_SEED={seed} makes the same choices again");
-        Self(seed | 1)
-    }
-
-    /// Xorshift64 (Marsaglia 2003), below `end`.
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
-}
-
-/// Starts the call and kills it as soon as `due` says so. `None` if it was, otherwise how it ended.
-fn start_and_kill(call: Call, mut due: impl FnMut() -> bool) -> Option<Ended> {
-    let mut child = call.start();
-    let mut finished = false;
-    wait::until("killed or finished", || {
-        finished = child.try_wait().unwrap().is_some();
-        finished || due()
-    });
-    if !finished {
-        child.kill().unwrap();
-    }
-    let output = child.wait_with_output().unwrap();
-    let ended = Ended::new("a call to be killed".to_owned(), output);
-    ended.status.is_some().then_some(ended)
 }
 
 /// Kills a job at random moments, some of them given by time and some by what has been published, until it finishes.
@@ -122,7 +84,7 @@ fn finish_between_kills(call: &impl Fn(&Path) -> Call, out: &Path, length: u64, 
         let by_segment = random.below(3) == 0 && !segment.exists();
         let started = Instant::now();
         let due = || if by_segment { segment.exists() } else { started.elapsed() >= delay };
-        if let Some(ended) = start_and_kill(call(out), due) {
+        if let Some(ended) = call(out).start_and_kill(due) {
             return (ended.job_taken_up(), killed);
         }
         assert!(killed < 100, "it never ends");

@@ -84,6 +84,8 @@ impl Decoder {
     pub fn send_end(&mut self) -> Result<(), MediaError> {
         match self.inside(|codec| codec.send_eof())? {
             Ok(()) | Err(ffmpeg::Error::Eof) => Ok(()),
+            // What it held back is damaged; there may be more behind it.
+            Err(e) if is_damage(e) => Ok(()),
             Err(e) => Err(failed("end the stream", e)),
         }
     }

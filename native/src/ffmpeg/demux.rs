@@ -20,6 +20,9 @@ const FASTEST_RATE: f64 = 10_000.0;
 /// A hundred years: from here on a duration is no duration that a setting might allow, but a mistake.
 const LONGEST_SECONDS: f64 = 3.2e9;
 
+/// An index may name a place that cannot exist, and FFmpeg's MP4 demuxer stays in front of it for ever.
+const MAX_BAD_PACKETS: u32 = 10_000;
+
 /// One open file and its video stream.
 pub struct Demuxer {
     pub(super) input: Input,
@@ -172,22 +175,28 @@ impl Demuxer {
     pub fn next_packet(&mut self) -> Result<Option<Packet>, MediaError> {
         let watch = self.watch.clone();
         let working = watch.pulse.working();
-        loop {
+        let mut bad = 0;
+        while bad < MAX_BAD_PACKETS {
             let mut packet = ffmpeg::Packet::empty();
             match packet.read(&mut self.input) {
-                Ok(()) if packet.stream() == self.stream => break self.clocked(Packet(packet)).map(Some),
-                Ok(()) => working.again(),
-                Err(ffmpeg::Error::Eof) => break self.end_of_file(),
+                Ok(()) if packet.stream() == self.stream => return self.clocked(Packet(packet)).map(Some),
+                Ok(()) => {
+                    bad = 0;
+                    working.again();
+                }
+                Err(ffmpeg::Error::Eof) => return self.end_of_file(),
                 // One bad packet: the demuxer goes on behind it.
-                Err(e) if is_damage(e) && !self.at_end() => {}
+                Err(e) if is_damage(e) && !self.at_end() => bad += 1,
                 Err(e) if is_damage(e) => {
                     let reason = "its last packet cannot be read".to_owned();
                     let corrupt = MediaError::Corrupt { path: self.path.clone(), reason };
-                    break Err(self.watch.refusal().unwrap_or(corrupt));
+                    return Err(self.watch.refusal().unwrap_or(corrupt));
                 }
-                Err(e) => break Err(self.unreadable(e)),
+                Err(e) => return Err(self.unreadable(e)),
             }
         }
+        let reason = format!("{MAX_BAD_PACKETS} packets in a row cannot be read");
+        Err(MediaError::Corrupt { path: self.path.clone(), reason })
     }
 
     pub(super) fn limits(&self) -> Limits {

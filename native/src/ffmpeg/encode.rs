@@ -126,10 +126,13 @@ fn error(action: &'static str, reason: impl std::fmt::Display) -> MediaError {
     MediaError::Encode { action, reason: reason.to_string() }
 }
 
-/// An error of FFmpeg's, among which a full volume is not the encoder's fault.
+/// An error of FFmpeg's, among which those of the volume are not the encoder's fault.
 fn failed(action: &'static str, reason: ffmpeg::Error) -> MediaError {
     match reason {
         ffmpeg::Error::Other { errno: libc::ENOSPC | libc::EDQUOT } => MediaError::VolumeFull,
+        ffmpeg::Error::Other {
+            errno: libc::EIO | libc::EROFS | libc::EACCES | libc::EMFILE | libc::ENFILE | libc::ESTALE,
+        } => MediaError::VolumeIo { action, reason: reason.to_string() },
         other => error(action, other),
     }
 }
