@@ -9,8 +9,8 @@ use parquet::file::metadata::ParquetMetaData;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-/// Of no group more rows are read, so that a file's size bounds how many it stands for. Ours have 131072.
-const MAX_GROUP_ROWS: usize = 1 << 20;
+/// Of no group more rows are read than ours have, so that a file's size bounds how many it stands for.
+const MAX_GROUP_ROWS: usize = super::GROUP_ROWS;
 /// Bytes of a page when it is decompressed. Ours have one or two MiB.
 const MAX_PAGE_BYTES: i64 = 16 << 20;
 /// A page's header has some dozens of bytes, and the least and the greatest value.
