@@ -133,8 +133,8 @@ impl JobFolder {
     /// The packets `[start, end)` of the plan's table.
     pub fn packets(&self, start: u64, end: u64) -> Result<impl Iterator<Item = Result<PacketRow>> + use<>> {
         let path = self.path_of(PACKETS);
-        let rows = packet_table::read(&path, start, end).map_err(|e| read_error(&path, &e))?;
-        Ok(rows.map(move |row| row.map_err(|e| read_error(&path, &e))))
+        let rows = packet_table::read(&path, start, end).map_err(|e| read_error(&path, e))?;
+        Ok(rows.map(move |row| row.map_err(|e| read_error(&path, e))))
     }
 
     /// The segments of the plan that are not published yet, in order.
@@ -173,7 +173,7 @@ impl JobFolder {
     /// What a published segment says of itself.
     pub fn segment_info(&self, index: u32) -> Result<SegmentInfo> {
         let path = self.path_of(&segment_name(index));
-        let info = detection_file::read_segment_info(&path).map_err(|e| read_error(&path, &e))?;
+        let info = detection_file::read_segment_info(&path).map_err(|e| read_error(&path, e))?;
         if info.index == index {
             return Ok(info);
         }
@@ -261,8 +261,8 @@ impl JobFolder {
 
     fn rows(&self, name: &str) -> Result<impl Iterator<Item = Result<Vec<Row>>> + use<>> {
         let path = self.path_of(name);
-        let batches = detection_file::read_rows(&path).map_err(|e| read_error(&path, &e))?;
-        Ok(batches.map(move |batch| batch.map_err(|e| read_error(&path, &e))))
+        let batches = detection_file::read_rows(&path).map_err(|e| read_error(&path, e))?;
+        Ok(batches.map(move |batch| batch.map_err(|e| read_error(&path, e))))
     }
 
     fn conflict(&self, accepted: &Request, request: &Request) -> JobFolderError {
@@ -343,18 +343,26 @@ fn segment_name(index: u32) -> String {
 
 /// An error of the Parquet writer is the volume's where there is an I/O error below it.
 fn write_error(path: &Path, error: ParquetError) -> JobFolderError {
-    let io = match error {
-        ParquetError::External(inner) => match inner.downcast::<io::Error>() {
-            Ok(io) => *io,
-            Err(other) => io::Error::other(other.to_string()),
-        },
-        other => io::Error::other(other.to_string()),
-    };
+    let io = io_error_of(error).unwrap_or_else(|other| io::Error::other(other.to_string()));
     volume::write_error(path, io).into()
 }
 
-fn read_error(path: &Path, error: &ParquetError) -> JobFolderError {
-    JobFolderError::Damaged { path: path.to_owned(), reason: error.to_string() }
+/// So is an error of the reader. Without one, or where the file is gone or ends early, it is not what was published.
+fn read_error(path: &Path, error: ParquetError) -> JobFolderError {
+    match io_error_of(error) {
+        Ok(io) if !matches!(io.kind(), ErrorKind::NotFound | ErrorKind::UnexpectedEof) => {
+            volume::read_error(path, io).into()
+        }
+        Ok(io) => JobFolderError::Damaged { path: path.to_owned(), reason: io.to_string() },
+        Err(other) => JobFolderError::Damaged { path: path.to_owned(), reason: other.to_string() },
+    }
+}
+
+fn io_error_of(error: ParquetError) -> std::result::Result<io::Error, ParquetError> {
+    match error {
+        ParquetError::External(inner) => inner.downcast().map(|io| *io).map_err(ParquetError::External),
+        other => Err(other),
+    }
 }
 
 #[cfg(test)]

@@ -8,3 +8,4 @@
 
 pub mod ffmpeg;
 pub mod picture;
+pub mod process;

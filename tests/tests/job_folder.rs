@@ -268,6 +268,17 @@ fn a_finished_job_whose_result_is_gone_or_changed_is_damaged() {
     }
 }
 
+/// ONNX Runtime would keep a database of what it ran, to send it away.
+#[test]
+fn nothing_is_written_but_results() {
+    let scratch = Scratch::new();
+    let video = scratch.keyed("clip.mp4", clip::H264);
+    let cache = scratch.join("cache");
+    fs::create_dir(&cache).unwrap();
+    scratch.call(Detector::Colours, &[&video]).env("XDG_CACHE_HOME", cache.to_str().unwrap()).run().job();
+    assert_eq!(files_below(&cache), [] as [PathBuf; 0]);
+}
+
 #[test]
 fn a_segment_in_the_place_of_another_is_not_used() {
     let scratch = Scratch::new();

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 fn main() -> ExitCode {
+    framefleet_native::process::prepare();
     tracing_subscriber::fmt()
         .with_env_filter(
             EnvFilter::builder()
