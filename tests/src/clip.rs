@@ -107,9 +107,19 @@ pub fn likeness(a: &Path, b: &Path) -> f64 {
     after.and_then(|after| after.split_whitespace().next()?.parse().ok()).unwrap_or_else(|| panic!("no SSIM: {said}"))
 }
 
-/// What `ffprobe` says of every video packet, in the order of the file: `K` in front for a keyframe.
-pub fn packet_flags(path: &Path) -> Vec<String> {
-    ffprobe(path, "packet=flags")
+/// Packets that are shown before the last keyframe that was sent before them: those of an open group of pictures.
+pub fn leading_packets(path: &Path) -> usize {
+    let mut keyframe = i64::MIN;
+    let mut leading = 0;
+    for line in ffprobe(path, "packet=pts,flags") {
+        let (pts, flags) = line.split_once(',').unwrap();
+        let pts: i64 = pts.parse().unwrap();
+        if flags.starts_with('K') {
+            keyframe = pts;
+        }
+        leading += usize::from(pts < keyframe);
+    }
+    leading
 }
 
 /// One field of the video stream, as `ffprobe` names it.
