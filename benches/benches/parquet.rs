@@ -61,7 +61,9 @@ fn packets(criterion: &mut Criterion) {
     let write = || {
         let mut bytes = Vec::new();
         let mut writer = PacketWriter::new(&mut bytes).expect("memory takes a file");
-        rows.iter().for_each(|row| writer.push(*row).expect("memory takes all rows"));
+        for row in &rows {
+            writer.push(*row).expect("memory takes all rows");
+        }
         writer.finish().expect("memory takes a footer");
         bytes
     };

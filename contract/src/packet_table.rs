@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// One packet as the demuxer gives it. Its ordinal is its place in the table.
+#[expect(clippy::struct_excessive_bools, reason = "they are independent columns")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PacketRow {
     /// Presentation and decoding timestamps, in ticks of the stream's time base.
@@ -195,7 +196,9 @@ mod tests {
         let rows: Vec<PacketRow> = (0..20_000).map(row).collect();
         let mut file = tempfile::NamedTempFile::new().unwrap();
         let mut writer = PacketWriter::new(&mut file).unwrap();
-        rows.iter().for_each(|row| writer.push(*row).unwrap());
+        for row in &rows {
+            writer.push(*row).unwrap();
+        }
         writer.finish().unwrap();
         let slice = |start, end| read(file.path(), start, end).unwrap().collect::<Result<Vec<_>, _>>();
         assert_eq!(slice(0, 20_000).unwrap(), rows);

@@ -78,15 +78,12 @@ fn first_shown(path: &Path, limits: Limits, info: &StreamInfo, stop: &Stop) -> R
     let mut at_end = false;
     while !at_end {
         stop.check()?;
-        match demuxer.next_packet()?.filter(|_| timestamps.len() < HEAD_PACKETS) {
-            Some(mut packet) => {
-                timestamps.push(packet.pts());
-                decoder.send(&mut packet, timestamps.len() as i64 - 1)?;
-            }
-            None => {
-                at_end = true;
-                decoder.send_end()?;
-            }
+        if let Some(mut packet) = demuxer.next_packet()?.filter(|_| timestamps.len() < HEAD_PACKETS) {
+            timestamps.push(packet.pts());
+            decoder.send(&mut packet, timestamps.len() as i64 - 1)?;
+        } else {
+            at_end = true;
+            decoder.send_end()?;
         }
         loop {
             match decoder.receive()? {

@@ -38,9 +38,9 @@ impl Demuxer {
             }
             let entry = ffi::avformat_index_get_entry_from_timestamp(stream, timestamp, ffi::AVSEEK_FLAG_BACKWARD);
             Some(
-                entry.as_ref().is_some_and(|entry| {
-                    entry.timestamp == timestamp && entry.flags() & ffi::AVINDEX_KEYFRAME as i32 != 0
-                }),
+                entry
+                    .as_ref()
+                    .is_some_and(|entry| entry.timestamp == timestamp && entry.flags() & ffi::AVINDEX_KEYFRAME != 0),
             )
         }
     }
@@ -50,6 +50,6 @@ impl Demuxer {
         let codec = self.parameters().id();
         // SAFETY: the descriptor of a known codec is static.
         let descriptor = unsafe { ffi::avcodec_descriptor_get(codec.into()).as_ref() };
-        descriptor.is_some_and(|descriptor| descriptor.props & ffi::AV_CODEC_PROP_INTRA_ONLY as i32 != 0)
+        descriptor.is_some_and(|descriptor| descriptor.props & ffi::AV_CODEC_PROP_INTRA_ONLY != 0)
     }
 }
