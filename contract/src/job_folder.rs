@@ -5,7 +5,7 @@ use crate::error_code::ErrorCode;
 use crate::identity::{JobId, Sha256};
 use crate::outcome::{Outcome, PublishedFile};
 use crate::packet_table::{self, PacketRow, PacketWriter};
-use crate::plan::{Plan, Segment};
+use crate::plan::{Numbering, Plan, Segment};
 use crate::request::Request;
 use crate::summary::Summary;
 use crate::volume::{self, Put, Staged, Volume, VolumeError};
@@ -18,8 +18,10 @@ use std::path::{Path, PathBuf};
 
 pub const REQUEST: &str = "request.json";
 pub const PLAN: &str = "plan.json";
-/// Counts instead of the plan, once it is there: the plan was seen not to give what the whole video gives.
-pub const SEQUENTIAL_PLAN: &str = "plan-sequential.json";
+/// Counts instead of the plan, once it is there: pieces were seen not to give what the whole video gives.
+pub const WHOLE_PLAN: &str = "plan-whole.json";
+/// Counts instead of both, once it is there: packets were seen not to announce the frames that come out.
+pub const COUNTED_PLAN: &str = "plan-counted.json";
 pub const PACKETS: &str = "packets.parquet";
 pub const TRACKS: &str = "tracks.parquet";
 pub const SUMMARY: &str = "summary.json";
@@ -92,14 +94,20 @@ impl JobFolder {
 
     /// The plan, if the job has one.
     pub fn plan(&self) -> Result<Option<Plan>> {
-        for name in [SEQUENTIAL_PLAN, PLAN] {
-            let Some(plan) = self.read_json_if_there::<Plan>(name)? else { continue };
-            return match plan.check() {
-                Ok(()) => Ok(Some(plan)),
-                Err(reason) => Err(JobFolderError::Damaged { path: self.path_of(name), reason }),
-            };
+        for name in [COUNTED_PLAN, WHOLE_PLAN, PLAN] {
+            if let Some(plan) = self.plan_in(name)? {
+                return Ok(Some(plan));
+            }
         }
         Ok(None)
+    }
+
+    fn plan_in(&self, name: &str) -> Result<Option<Plan>> {
+        let plan: Option<Plan> = self.read_json_if_there(name)?;
+        match plan.as_ref().map(Plan::check) {
+            Some(Err(reason)) => Err(JobFolderError::Damaged { path: self.path_of(name), reason }),
+            _ => Ok(plan),
+        }
     }
 
     /// Publishes the packet table, whose rows `fill` pushes in the order of the file. Before the plan, so that whoever
@@ -121,13 +129,17 @@ impl JobFolder {
     /// Puts the plan, and gives the one that counts.
     pub fn put_plan(&self, plan: &Plan) -> Result<Plan> {
         self.put_json(PLAN, plan)?;
-        self.read_json(PLAN)
+        Ok(self.plan()?.unwrap_or_else(|| plan.clone()))
     }
 
-    /// Puts the plan that replaces a refuted one, and gives the one that counts.
-    pub fn put_sequential_plan(&self, plan: &Plan) -> Result<Plan> {
-        self.put_json(SEQUENTIAL_PLAN, plan)?;
-        self.read_json(SEQUENTIAL_PLAN)
+    /// Puts the plan that replaces a refuted one ([`Plan::next`]), and gives the one that counts.
+    pub fn put_next_plan(&self, plan: &Plan) -> Result<Plan> {
+        let name = match plan.numbering {
+            Numbering::Packets => WHOLE_PLAN,
+            Numbering::Output => COUNTED_PLAN,
+        };
+        self.put_json(name, plan)?;
+        Ok(self.plan()?.unwrap_or_else(|| plan.clone()))
     }
 
     /// The packets `[start, end)` of the plan's table.
@@ -174,10 +186,19 @@ impl JobFolder {
     pub fn segment_info(&self, index: u32) -> Result<SegmentInfo> {
         let path = self.path_of(&segment_name(index));
         let info = detection_file::read_segment_info(&path).map_err(|e| read_error(&path, e))?;
-        if info.index == index {
+        let reason = if info.index != index {
+            format!("it is segment {}", info.index)
+        } else if info.inferred > info.decoded {
+            format!("{} frames inferred of {} decoded ones", info.inferred, info.decoded)
+        } else {
             return Ok(info);
-        }
-        Err(JobFolderError::Damaged { path, reason: format!("it is segment {}", info.index) })
+        };
+        Err(JobFolderError::Damaged { path, reason })
+    }
+
+    /// The error for a segment whose content cannot be.
+    pub fn damaged_segment(&self, index: u32, reason: &str) -> JobFolderError {
+        JobFolderError::Damaged { path: self.path_of(&segment_name(index)), reason: reason.to_owned() }
     }
 
     /// The rows of a published segment, a batch at a time.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// The decision that every later step follows. On a resume, the stored plan wins over the command line.
 ///
 /// Whoever decodes a segment checks that exactly the planned frames come out. Where they do not, the plan is refuted,
-/// and [`Plan::sequential`] takes its place.
+/// and [`Plan::next`] takes its place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     pub version: u32,
@@ -20,13 +20,16 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan that cannot be wrong: everything decoded in order by one worker, and frames counted as they come. Its
-    /// segment has a number of its own, so that it meets nothing that was published under this plan.
+    /// The plan for a video that refuted this one: first everything in one segment, and if that is refuted too, frames
+    /// counted as they come, which cannot be wrong. So a video that is cut ends with the plan of one that is not.
+    ///
+    /// Its segment has a number of its own, so that it meets nothing that was published under this plan.
     #[must_use]
-    pub fn sequential(&self, because: String) -> Self {
+    pub fn next(&self, because: String) -> Self {
+        let is_cut = self.segments.len() > 1;
         let index = self.segments.last().map_or(0, |last| last.index + 1);
         Self {
-            numbering: Numbering::Output,
+            numbering: if is_cut { self.numbering } else { Numbering::Output },
             segments: vec![Segment::whole(index, self.video.packets)],
             one_segment_because: Some(because),
             ..self.clone()
@@ -182,14 +185,23 @@ mod tests {
     }
 
     #[test]
-    fn the_sequential_plan_meets_no_segment_of_the_plan_it_replaces() {
+    fn the_next_plan_meets_no_segment_of_the_one_it_replaces() {
         let second = Segment { index: 1, start: 4, end: 10, decode_from: 4, seek_to: 0, first_frame: 4 };
         let cut = plan(Numbering::Packets, vec![Segment { end: 4, ..Segment::whole(0, 10) }, second]);
         assert_eq!(cut.check(), Ok(()));
-        let sequential = cut.sequential("frames are missing".into());
-        assert_eq!(sequential.segments, [Segment::whole(2, 10)]);
-        assert_eq!(sequential.check(), Ok(()));
-        assert_eq!(sequential.one_segment_because.as_deref(), Some("frames are missing"));
+        let whole = cut.next("frames are missing".into());
+        assert_eq!(
+            (whole.segments.as_slice(), whole.numbering),
+            ([Segment::whole(2, 10)].as_slice(), Numbering::Packets)
+        );
+        assert_eq!(whole.check(), Ok(()));
+        assert_eq!(whole.one_segment_because.as_deref(), Some("frames are missing"));
+        let counted = whole.next("frames are still missing".into());
+        assert_eq!(
+            (counted.segments.as_slice(), counted.numbering),
+            ([Segment::whole(3, 10)].as_slice(), Numbering::Output)
+        );
+        assert_eq!(counted.check(), Ok(()));
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn probe(path: &Path, seen: &mut Seen) -> Result<Option<PacketRow>, MediaError> 
         std::hint::black_box(is_hidden(&info.codec, packet.data()));
     }
     if let Some(pts) = last_key.and_then(|keyframe| keyframe.pts) {
-        std::hint::black_box((demuxer.index_has_keyframe(pts), demuxer.is_intra_only()));
+        std::hint::black_box(demuxer.index_has_keyframe(pts));
     }
     Ok(last_key)
 }

@@ -44,10 +44,11 @@ impl Job {
         serde_json::from_slice(&fs::read(self.folder.join("plan.json")).unwrap()).unwrap()
     }
 
-    /// The plan that took its place, if it did not hold.
-    pub fn sequential_plan(&self) -> Option<Plan> {
-        let json = fs::read(self.folder.join("plan-sequential.json")).ok()?;
-        Some(serde_json::from_slice(&json).unwrap())
+    /// The plans that took its place, one after the other, because it did not hold.
+    pub fn next_plans(&self) -> Vec<Plan> {
+        let names = ["plan-whole.json", "plan-counted.json"].map(|name| self.folder.join(name));
+        let there = names.iter().filter(|name| name.exists());
+        there.map(|name| serde_json::from_slice(&fs::read(name).unwrap()).unwrap()).collect()
     }
 
     pub fn rows(&self) -> Vec<Row> {

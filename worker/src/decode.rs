@@ -66,13 +66,15 @@ impl<'a> SegmentDecoder<'a> {
     /// begins with. Ends early, without an error, when `sink` answers that nobody wants more frames.
     ///
     /// # Errors
-    /// [`JobError::PlanRefuted`] if other frames came out than planned, although nothing was damaged.
+    /// [`JobError::PlanRefuted`] if other frames came out than planned; and of a video that is cut, if anything is damaged:
+    /// what a decoder makes of damage depends on what it decoded before.
     pub fn decode(&mut self, segment: &Segment, sink: &mut dyn FnMut(DecodedFrame) -> bool) -> Result<DecodeCounts> {
         let numbers = FrameNumbers::new(self.plan, segment, self.folder)?;
         let mut reader = self.reader_at(segment)?;
         let mut decoder = Decoder::open(&reader.demuxer, probe::display_of(&self.plan.video), DECODER_THREADS)?;
-        let mut frames =
-            Frames { segment, numbers, counts: DecodeCounts::default(), disordered: 0, unplanned: 0, sink };
+        let is_cut = self.plan.segments.len() > 1;
+        let (counts, next) = (DecodeCounts::default(), segment.first_frame);
+        let mut frames = Frames { segment, is_cut, numbers, counts, next, refuted: None, sink };
         let end = (segment.end + 1).min(self.plan.video.packets);
         for (ordinal, row) in (segment.decode_from..).zip(self.folder.packets(segment.decode_from, end)?) {
             self.stop.check()?;
@@ -85,7 +87,7 @@ impl<'a> SegmentDecoder<'a> {
                 frames.damage(ordinal);
             }
             if !frames.drain(&mut decoder, ordinal)? {
-                return Ok(frames.counts);
+                return frames.end_early();
             }
             if ordinal == segment.end {
                 reader.put_back(packet);
@@ -93,7 +95,7 @@ impl<'a> SegmentDecoder<'a> {
         }
         decoder.send_end()?;
         if !frames.drain(&mut decoder, segment.end - 1)? {
-            return Ok(frames.counts);
+            return frames.end_early();
         }
         self.reader = Some(reader);
         frames.finish()
@@ -126,11 +128,14 @@ impl<'a> SegmentDecoder<'a> {
 /// What becomes of the frames of one segment.
 struct Frames<'a> {
     segment: &'a Segment,
+    /// Whether there are others.
+    is_cut: bool,
     numbers: FrameNumbers,
     counts: DecodeCounts,
-    /// Frames that came behind one with a greater number, and frames that nobody expected.
-    disordered: u64,
-    unplanned: u64,
+    /// The number that the next frame has if none is missing.
+    next: i64,
+    /// Why the plan does not hold.
+    refuted: Option<String>,
     sink: &'a mut dyn FnMut(DecodedFrame) -> bool,
 }
 
@@ -139,7 +144,7 @@ impl Frames<'_> {
     fn drain(&mut self, decoder: &mut Decoder, sent: u64) -> Result<bool> {
         loop {
             match decoder.receive()? {
-                Received::Nothing => return Ok(true),
+                Received::Nothing => return Ok(self.refuted.is_none()),
                 Received::Damaged => self.damage(sent),
                 Received::Frame(frame) => {
                     if !self.take(frame) {
@@ -152,18 +157,32 @@ impl Frames<'_> {
 
     /// Damage outside of the segment is its neighbours' matter.
     fn damage(&mut self, ordinal: u64) {
-        self.counts.damaged += u64::from((self.segment.start..self.segment.end).contains(&ordinal));
+        if (self.segment.start..self.segment.end).contains(&ordinal) {
+            self.counts.damaged += 1;
+            self.refute_if(self.is_cut, || format!("packet {ordinal} is damaged"));
+        }
     }
 
     fn take(&mut self, frame: Frame) -> bool {
-        let Some(place) = self.place(&frame) else { return true };
-        if place.number < self.counts.end_frame {
-            self.disordered += 1;
+        let Some(place) = self.place(&frame) else { return self.refuted.is_none() };
+        if frame.is_damaged() {
+            self.counts.damaged += 1;
+            self.refute_if(self.is_cut, || format!("frame {} is damaged", place.number));
+        }
+        let due = self.next;
+        self.refute_if(self.counts.damaged == 0 && place.number != due, || {
+            format!("frame {} came where {due} was due", place.number)
+        });
+        if self.refuted.is_some() {
+            return false;
+        }
+        if place.number < due {
+            // Damage made it late: there is no place for it any more.
+            self.counts.damaged += 1;
             return true;
         }
-        self.counts.end_frame = place.number + 1;
+        self.next = place.number + 1;
         self.counts.decoded += 1;
-        self.counts.damaged += u64::from(frame.is_damaged());
         (self.sink)(DecodedFrame { segment: self.segment.index, number: place.number, pts_us: place.pts_us, frame })
     }
 
@@ -185,25 +204,36 @@ impl Frames<'_> {
             _ => {}
         }
         let place = ordinal.and_then(|ordinal| ranks.place_of(ordinal));
-        self.unplanned += u64::from(place.is_none());
+        self.refute_if(place.is_none() && self.counts.damaged == 0, || {
+            "a frame came out that no packet announced".to_owned()
+        });
         place
     }
 
     fn finish(mut self) -> Result<DecodeCounts> {
+        self.counts.end_frame = self.next;
         if let FrameNumbers::Ranks(ranks) = &self.numbers {
             let missing = ranks.frames().saturating_sub(self.counts.decoded);
-            let surprises = missing + self.unplanned + self.disordered;
-            if surprises > 0 && self.counts.damaged == 0 {
-                let index = self.segment.index;
-                let reason = format!(
-                    "segment {index} gave {missing} frames too few, {} out of order and {} that no packet announced",
-                    self.disordered, self.unplanned
-                );
-                return Err(JobError::PlanRefuted { reason });
-            }
             self.counts.end_frame = ranks.end();
+            // Damage explains that frames are missing, but not that more are than came out.
+            let explained = if self.counts.damaged == 0 { 0 } else { self.counts.decoded };
+            self.refute_if(missing > explained, || format!("{missing} frames are missing"));
         }
-        self.counts.damaged += self.disordered;
-        Ok(self.counts)
+        self.end_early()
+    }
+
+    fn end_early(self) -> Result<DecodeCounts> {
+        match self.refuted {
+            Some(reason) => {
+                Err(JobError::PlanRefuted { reason: format!("in segment {}, {reason}", self.segment.index) })
+            }
+            None => Ok(self.counts),
+        }
+    }
+
+    fn refute_if(&mut self, refuted: bool, because: impl FnOnce() -> String) {
+        if refuted && self.refuted.is_none() {
+            self.refuted = Some(because());
+        }
     }
 }

@@ -149,13 +149,12 @@ struct Segments {
 }
 
 /// Detects the segments that are missing. A plan that turns out not to give what the whole video gives is replaced by
-/// the sequential one, which cannot be wrong.
+/// the next one.
 fn detect(request: &Request, folder: &JobFolder, workplace: &mut Workplace<'_>) -> Result<Segments> {
     let mut plan = plan(request, folder, workplace)?;
     loop {
-        let missing = folder.missing_segments(&plan)?;
-        let refuted_because = match detect_missing(request, folder, workplace, &plan, &missing) {
-            Ok(detected) => {
+        let refuted_because = match detect_missing(request, folder, workplace, &plan) {
+            Ok((missing, detected)) => {
                 let infos = infos(folder, &plan)?;
                 match finish::refuted_cut(&infos) {
                     None => return Ok(Segments { plan, infos, missing, detected }),
@@ -166,7 +165,7 @@ fn detect(request: &Request, folder: &JobFolder, workplace: &mut Workplace<'_>) 
             Err(error) => return Err(error),
         };
         tracing::info!(job = %request.job_id, "decoding the whole video in order: {refuted_because}");
-        plan = folder.put_sequential_plan(&plan.sequential(refuted_because))?;
+        plan = folder.put_next_plan(&plan.next(refuted_because))?;
     }
 }
 
@@ -175,10 +174,10 @@ fn detect_missing(
     folder: &JobFolder,
     workplace: &mut Workplace<'_>,
     plan: &Plan,
-    missing: &[Segment],
-) -> Result<Detected> {
+) -> Result<(Vec<Segment>, Detected)> {
+    let missing = folder.missing_segments(plan)?;
     if missing.is_empty() {
-        return Ok(Detected::default());
+        return Ok((missing, Detected::default()));
     }
     source::check_unchanged(&request.source)?;
     let class_names = &workplace.model.manifest.classes;
@@ -191,14 +190,14 @@ fn detect_missing(
         limits: workplace.limits,
         plan,
         folder,
-        segments: missing,
+        segments: &missing,
         class_names,
         thresholds: &thresholds(request, class_names)?,
         every,
     };
     let detected = pipeline::detect(&detection, workplace.detectors, &progress, workplace.stop)?;
     source::check_unchanged(&request.source)?;
-    Ok(detected)
+    Ok((missing, detected))
 }
 
 /// The stored plan, or a new one. The model goes to where its work is done from before any work is.
@@ -206,8 +205,10 @@ fn plan(request: &Request, folder: &JobFolder, workplace: &Workplace<'_>) -> Res
     if let Some(plan) = folder.plan()? {
         return Ok(plan);
     }
-    let probe = folder.put_packets(|push| probe(&request.source.path, workplace.limits, workplace.stop, push))?;
-    source::check_unchanged(&request.source)?;
+    let probe = folder.put_packets(|push| {
+        let probe = probe(&request.source.path, workplace.limits, workplace.stop, push)?;
+        source::check_unchanged(&request.source).map(|()| probe)
+    })?;
     put_model(workplace)?;
     let plan = segment::plan(&probe, &request.model, workplace.segment_seconds);
     Ok(folder.put_plan(&plan)?)
@@ -255,9 +256,24 @@ pub fn check_classes(request: &Request, model: &Model) -> Result<()> {
     thresholds(request, &model.manifest.classes).map(|_| ())
 }
 
+/// # Errors
+/// A segment with more frames than its video can have: whatever follows would not end.
 fn infos(folder: &JobFolder, plan: &Plan) -> Result<Vec<SegmentInfo>> {
-    plan.segments.iter().map(|segment| Ok(folder.segment_info(segment.index)?)).collect()
+    let most_frames = plan.video.packets.saturating_mul(MOST_FRAMES_OF_A_PACKET);
+    let info = |segment: &Segment| {
+        let info = folder.segment_info(segment.index)?;
+        let fits = info.decoded <= most_frames && u64::try_from(info.end_frame).is_ok_and(|end| end <= most_frames);
+        if fits {
+            Ok(info)
+        } else {
+            Err(folder.damaged_segment(segment.index, "it has more frames than the video").into())
+        }
+    };
+    plan.segments.iter().map(info).collect()
 }
+
+/// One, where the demuxer parts the stream rightly.
+const MOST_FRAMES_OF_A_PACKET: u64 = 4;
 
 /// More than half of the packets, or nothing to look at: whatever came out of it is no result.
 fn refuse_mostly_damaged(request: &Request, plan: &Plan, infos: &[SegmentInfo]) -> Result<()> {

@@ -13,7 +13,7 @@ use framefleet_native::ffmpeg::demux::{Demuxer, Packet, StreamInfo};
 use framefleet_native::ffmpeg::hidden::is_hidden;
 use framefleet_native::ffmpeg::limits::Limits;
 use framefleet_native::picture::{Display, Rotation};
-use packet_scan::{Found, PacketScan};
+use packet_scan::{Found, PacketScan, Signs};
 use std::fs;
 use std::path::Path;
 
@@ -47,12 +47,16 @@ pub fn probe(path: &Path, limits: Limits, stop: &Stop, push: &mut PushPacket<'_>
     let mut demuxer = Demuxer::open(path, limits)?;
     let info = demuxer.info()?;
     refuse_truncated(path, &info)?;
-    let mut scan = PacketScan::new(first_shown(path, limits, &info, stop)?, demuxer.is_intra_only());
+    let mut scan = PacketScan::new(first_shown(path, limits, &info, stop)?);
     while let Some(packet) = demuxer.next_packet()? {
         stop.check()?;
-        let is_idr = packet.is_key() && info.idr_finder.is_some_and(|finder| finder.is_idr(packet.data()));
+        let signs = Signs {
+            is_hidden: is_hidden(&info.codec, packet.data()),
+            is_idr: packet.is_key() && info.idr_finder.is_some_and(|finder| finder.is_idr(packet.data())),
+            changes_parameters: packet.changes_parameters(),
+        };
         let mut row = row_of(&packet);
-        scan.take(&mut row, is_hidden(&info.codec, packet.data()), is_idr, packet.changes_parameters());
+        scan.take(&mut row, signs);
         push(row)?;
     }
     let mut found = scan.finish();

@@ -65,7 +65,7 @@ pub fn write(
     Ok(Written { time: clock.stop(), first_detection })
 }
 
-/// Frames are written in turn. What comes early waits: never more than are on their way through the detectors.
+/// Frames are written in turn. What comes early waits, as rows, for the slowest detector.
 #[derive(Debug, Default)]
 struct OpenSegment {
     /// From the first frame on.

@@ -44,12 +44,4 @@ impl Demuxer {
             )
         }
     }
-
-    /// Whether every picture of the codec stands for itself.
-    pub fn is_intra_only(&self) -> bool {
-        let codec = self.parameters().id();
-        // SAFETY: the descriptor of a known codec is static.
-        let descriptor = unsafe { ffi::avcodec_descriptor_get(codec.into()).as_ref() };
-        descriptor.is_some_and(|descriptor| descriptor.props & ffi::AV_CODEC_PROP_INTRA_ONLY != 0)
-    }
 }

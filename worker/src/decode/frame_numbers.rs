@@ -79,7 +79,7 @@ impl Ranks {
 #[derive(Debug)]
 pub struct Counter {
     video: Video,
-    pub end: i64,
+    end: i64,
     /// The first frame's timestamp, and the last one's time.
     first_pts: Option<i64>,
     last_us: i64,

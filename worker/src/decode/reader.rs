@@ -13,6 +13,8 @@ pub struct Reader {
     pub demuxer: Demuxer,
     pub next: u64,
     path: PathBuf,
+    /// Came here by a seek, after which a demuxer may give packets that it does not give otherwise.
+    has_sought: bool,
     /// The packet `next` itself, where it had to be read already.
     read_ahead: Option<Packet>,
 }
@@ -20,7 +22,13 @@ pub struct Reader {
 impl Reader {
     /// At the beginning of the file.
     pub fn open(path: &Path, limits: Limits) -> Result<Self> {
-        Ok(Self { demuxer: Demuxer::open(path, limits)?, next: 0, path: path.to_owned(), read_ahead: None })
+        Ok(Self {
+            demuxer: Demuxer::open(path, limits)?,
+            next: 0,
+            path: path.to_owned(),
+            has_sought: false,
+            read_ahead: None,
+        })
     }
 
     /// Goes in front of the packet `first`, whose ordinal is `ordinal`, by aiming at the keyframe `aim` at or before it.
@@ -35,6 +43,7 @@ impl Reader {
             stop.check()?;
             if is_same(&packet, first) {
                 (self.next, self.read_ahead) = (ordinal, Some(packet));
+                self.has_sought = true;
                 return Ok(true);
             }
             if is_behind(&packet, first) {
@@ -73,8 +82,12 @@ impl Reader {
         self.read_ahead = Some(packet);
     }
 
+    /// Where nothing was skipped, it is the file that changed.
     fn changed(&self) -> JobError {
         let difference = format!("packet {} is another one, or missing", self.next);
+        if self.has_sought {
+            return JobError::PlanRefuted { reason: format!("{difference} after a seek") };
+        }
         JobError::SourceChanged { path: self.path.clone(), difference }
     }
 }

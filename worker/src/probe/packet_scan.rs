@@ -8,7 +8,6 @@ use std::collections::BinaryHeap;
 /// Takes the packets one by one, in the order of the file.
 #[derive(Debug)]
 pub struct PacketScan {
-    intra_only: bool,
     window: PresentationOrder,
     found: Found,
     /// The greatest timestamp of a packet that is shown.
@@ -68,15 +67,25 @@ impl Keyframe {
     }
 }
 
-/// Where every packet is a keyframe, one in so many is a place to cut.
-const INTRA_ONLY_STRIDE: u64 = 25;
+/// Packets between two keyframes that are kept, at least: in some videos every packet is one.
+const KEYFRAME_STRIDE: u64 = 12;
+
+/// What a packet's own data say.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Signs {
+    /// No picture is shown for it.
+    pub is_hidden: bool,
+    /// Nothing before it is needed from here on.
+    pub is_idr: bool,
+    /// The decoder is given new parameters, which a later segment's decoder would not get.
+    pub changes_parameters: bool,
+}
 
 impl PacketScan {
     /// For a video whose first frame out of a decoder has the timestamp `first_shown`.
-    pub fn new(first_shown: Option<i64>, intra_only: bool) -> Self {
+    pub fn new(first_shown: Option<i64>) -> Self {
         let unnumbered_because = first_shown.is_none().then_some("the first packets give no frame with a timestamp");
         Self {
-            intra_only,
             window: PresentationOrder::default(),
             found: Found { first_shown, unnumbered_because, ..Found::default() },
             last_pts: i64::MIN,
@@ -84,14 +93,14 @@ impl PacketScan {
         }
     }
 
-    /// Takes the next packet and says in it whether it is shown. `is_hidden` and `is_idr` are what its data say.
-    pub fn take(&mut self, row: &mut PacketRow, is_hidden: bool, is_idr: bool, changes_parameters: bool) {
+    /// Takes the next packet and says in it whether it is shown.
+    pub fn take(&mut self, row: &mut PacketRow, signs: Signs) {
         let ordinal = self.found.packets;
         self.found.packets += 1;
         if row.corrupt {
             self.found.uncut_because.get_or_insert("the container marks packets as damaged");
         }
-        if changes_parameters {
+        if signs.changes_parameters {
             self.found.uncut_because.get_or_insert("the decoder's parameters change on the way");
         }
         if self.edit.is_left_out_between(row.discard) {
@@ -107,14 +116,14 @@ impl PacketScan {
         };
         let (least, greatest) = self.found.pts_range.unwrap_or((pts, pts));
         self.found.pts_range = Some((least.min(pts), greatest.max(pts)));
-        if is_hidden
+        if signs.is_hidden
             || self.found.first_shown.is_none_or(|first| pts < first)
             || self.found.unnumbered_because.is_some()
         {
             return;
         }
         row.shown = true;
-        self.show(ordinal, row, pts, is_idr);
+        self.show(ordinal, row, pts, signs.is_idr);
     }
 
     pub fn finish(mut self) -> Found {
@@ -138,7 +147,7 @@ impl PacketScan {
             keyframe.parts_the_order = false;
         }
         let last = self.found.keyframes.last().map(|keyframe| keyframe.ordinal);
-        let too_close = self.intra_only && last.is_some_and(|last| ordinal - last < INTRA_ONLY_STRIDE);
+        let too_close = last.is_some_and(|last| ordinal - last < KEYFRAME_STRIDE);
         if row.key && !too_close {
             self.found.keyframes.push(Keyframe {
                 ordinal,
@@ -223,37 +232,42 @@ mod tests {
     }
 
     fn scan_from(first_shown: Option<i64>, pts: &[i64], keys: &[usize]) -> Found {
-        let mut scan = PacketScan::new(first_shown, false);
+        let mut scan = PacketScan::new(first_shown);
         for (i, pts) in pts.iter().enumerate() {
             let mut row = PacketRow { pts: Some(*pts), key: keys.contains(&i), ..PacketRow::default() };
-            scan.take(&mut row, false, false, false);
+            scan.take(&mut row, Signs::default());
         }
         scan.finish()
     }
 
     #[test]
     fn a_keyframe_knows_how_many_frames_are_before_it() {
-        let found = scan(&[0, 3, 1, 2, 4, 7, 5, 6], &[0, 4]);
-        assert_eq!((found.unnumbered_because, found.shown, found.packets), (None, 8, 8));
+        let pts: Vec<i64> = (0..8).flat_map(|group| [0, 3, 1, 2].map(|pts| 4 * group + pts)).collect();
+        let found = scan(&pts, &[0, 16]);
+        assert_eq!((found.unnumbered_because, found.shown, found.packets), (None, 32, 32));
         let frames: Vec<i64> = found.keyframes.iter().map(|keyframe| keyframe.frames_before).collect();
-        assert_eq!(frames, [0, 4]);
+        assert_eq!(frames, [0, 16]);
         assert!(found.keyframes.iter().all(|keyframe| keyframe.parts_the_order));
     }
 
     #[test]
     fn leading_pictures_stay_on_their_keyframes_side() {
-        // Packet 3 is shown at 5, the two behind it before it but after all that came earlier.
-        assert!(scan(&[0, 2, 1, 5, 3, 4, 6], &[0, 3]).keyframes[1].parts_the_order);
+        let second_parts = |around: [i64; 6]| {
+            let pts: Vec<i64> = (0..20).chain(around.map(|pts| 20 + pts)).collect();
+            scan(&pts, &[0, 22]).keyframes[1].parts_the_order
+        };
+        // The keyframe is shown at 25, the two behind it before it but after all that came earlier.
+        assert!(second_parts([0, 1, 5, 3, 4, 6]));
         // Here one of them belongs in front of a picture that was sent before the keyframe.
-        assert!(!scan(&[0, 1, 3, 5, 2, 4, 6], &[0, 3]).keyframes[1].parts_the_order);
+        assert!(!second_parts([1, 3, 5, 2, 4, 6]));
     }
 
     #[test]
     fn what_is_not_shown_is_not_counted() {
-        let mut scan = PacketScan::new(Some(10), false);
-        let mut row = |pts, hidden, discard| {
+        let mut scan = PacketScan::new(Some(10));
+        let mut row = |pts, is_hidden, discard| {
             let mut row = PacketRow { pts: Some(pts), discard, ..PacketRow::default() };
-            scan.take(&mut row, hidden, false, false);
+            scan.take(&mut row, Signs { is_hidden, ..Signs::default() });
             row.shown
         };
         assert!(!row(8, false, true), "left out by the container");
@@ -271,8 +285,8 @@ mod tests {
         let joined: Vec<i64> = (0..100).chain(50..150).collect();
         let found = scan(&joined, &[0, 100]);
         assert_eq!((found.unnumbered_because, found.keyframes.len()), (Some(GOES_BACK), 0));
-        let mut missing = PacketScan::new(Some(0), false);
-        missing.take(&mut PacketRow::default(), false, false, false);
+        let mut missing = PacketScan::new(Some(0));
+        missing.take(&mut PacketRow::default(), Signs::default());
         assert!(missing.finish().unnumbered_because.unwrap().contains("without a timestamp"));
         assert!(scan_from(None, &[0, 1], &[0]).unnumbered_because.unwrap().contains("no frame"));
     }
@@ -280,11 +294,11 @@ mod tests {
     #[test]
     fn damage_new_parameters_and_edits_are_reasons_not_to_cut() {
         let reason = |change: &dyn Fn(&mut PacketRow) -> bool| {
-            let mut scan = PacketScan::new(Some(0), false);
+            let mut scan = PacketScan::new(Some(0));
             for i in 0..5 {
                 let mut row = PacketRow { pts: Some(i), ..PacketRow::default() };
-                let changes = i == 2 && change(&mut row);
-                scan.take(&mut row, false, false, changes);
+                let changes_parameters = i == 2 && change(&mut row);
+                scan.take(&mut row, Signs { changes_parameters, ..Signs::default() });
             }
             scan.finish().uncut_because
         };
@@ -303,12 +317,12 @@ mod tests {
     }
 
     #[test]
-    fn of_pictures_that_all_stand_for_themselves_one_in_many_is_a_keyframe() {
-        let mut scan = PacketScan::new(Some(0), true);
+    fn of_keyframes_side_by_side_one_in_many_is_kept() {
+        let mut scan = PacketScan::new(Some(0));
         for i in 0..100 {
-            scan.take(&mut PacketRow { pts: Some(i), key: true, ..PacketRow::default() }, false, false, false);
+            scan.take(&mut PacketRow { pts: Some(i), key: true, ..PacketRow::default() }, Signs::default());
         }
         let ordinals: Vec<u64> = scan.finish().keyframes.iter().map(|keyframe| keyframe.ordinal).collect();
-        assert_eq!(ordinals, [0, 25, 50, 75]);
+        assert_eq!(ordinals, [0, 12, 24, 36, 48, 60, 72, 84, 96]);
     }
 }
