@@ -14,6 +14,9 @@ pub struct Plan {
     pub video: Video,
     pub numbering: Numbering,
     pub segments: Vec<Segment>,
+    /// Whether every picture is decoded over an empty one. That takes time, and damage shows the same every time.
+    #[serde(default)]
+    pub clears_pictures: bool,
     /// Why the video is one segment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub one_segment_because: Option<String>,
@@ -21,15 +24,17 @@ pub struct Plan {
 
 impl Plan {
     /// The plan for a video that refuted this one: first everything in one segment, and if that is refuted too, frames
-    /// counted as they come, which cannot be wrong. So a video that is cut ends with the plan of one that is not.
+    /// counted as they come, which cannot be wrong. So a video that is cut ends with the plan of one that is not. Both
+    /// put up with damage.
     ///
     /// Its segment has a number of its own, so that it meets nothing that was published under this plan.
     #[must_use]
     pub fn next(&self, because: String) -> Self {
-        let is_cut = self.segments.len() > 1;
+        let was_whole = self.clears_pictures;
         let index = self.segments.last().map_or(0, |last| last.index + 1);
         Self {
-            numbering: if is_cut { self.numbering } else { Numbering::Output },
+            numbering: if was_whole { Numbering::Output } else { self.numbering },
+            clears_pictures: true,
             segments: vec![Segment::whole(index, self.video.packets)],
             one_segment_because: Some(because),
             ..self.clone()
@@ -181,7 +186,7 @@ mod tests {
             duration_us: 0,
         };
         let model = ModelRef { name: "m".into(), sha256: crate::identity::Sha256::of(b"m") };
-        Plan { version: 1, model, video, numbering, segments, one_segment_because: None }
+        Plan { version: 1, model, video, numbering, segments, clears_pictures: false, one_segment_because: None }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use framefleet_contract::packet_table::PacketRow;
 use framefleet_native::ffmpeg::MediaError;
-use framefleet_native::ffmpeg::decode::{Decoder, Received};
+use framefleet_native::ffmpeg::decode::{Decoder, Pictures, Received};
 use framefleet_native::ffmpeg::demux::Demuxer;
 use framefleet_native::ffmpeg::hidden::is_hidden;
 use framefleet_native::ffmpeg::limits::Limits;
@@ -73,7 +73,7 @@ fn decode(path: &Path, seen: &mut Seen) -> Result<(), MediaError> {
     let mut demuxer = Demuxer::open(path, Limits::default())?;
     let info = demuxer.info()?;
     let display = Display { width: info.width, height: info.height, rotation: Rotation::None };
-    let mut decoder = Decoder::open(&demuxer, display, 1)?;
+    let mut decoder = Decoder::open(&demuxer, display, Pictures::Cleared)?;
     let mut ordinal = 0;
     while let Some(mut packet) = demuxer.next_packet()? {
         seen.damaged += u64::from(!decoder.send(&mut packet, ordinal)?);

@@ -13,11 +13,16 @@ pub fn prepare() {
     // SAFETY: this is the only thread, so that nobody reads the environment at the same time.
     unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
     #[cfg(target_env = "gnu")]
-    // SAFETY: sets a number of the allocator, which may be done at any time.
+    // SAFETY: sets numbers of the allocator, which may be done at any time.
     unsafe {
         libc::mallopt(libc::M_TRIM_THRESHOLD, FREED_BYTES_KEPT);
+        libc::mallopt(libc::M_PERTURB, FRESH_BYTE);
     }
 }
+
+/// In fresh memory, instead of what was there before: decoders make pictures of it where a stream is damaged.
+#[cfg(target_env = "gnu")]
+const FRESH_BYTE: libc::c_int = 0xff;
 
 /// glibc's own initial value, which it would otherwise raise. Setting it also keeps large pieces apart from small ones.
 #[cfg(target_env = "gnu")]

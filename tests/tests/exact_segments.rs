@@ -210,7 +210,7 @@ fn a_packet_that_gives_no_frame_is_found_out() {
     assert_eq!((whole.summary().frames.decoded, whole.summary().frames.damaged), (249, 0));
     assert_eq!(whole.times_us().into_keys().collect::<Vec<i64>>(), (0..249).collect::<Vec<i64>>());
     let numberings = |job: &Job| job.next_plans().iter().map(|plan| plan.numbering).collect::<Vec<_>>();
-    assert_eq!(numberings(&whole), [Numbering::Output]);
+    assert_eq!(numberings(&whole), [Numbering::Packets, Numbering::Output]);
     assert_eq!(numberings(&cut), [Numbering::Packets, Numbering::Output]);
     let because = cut.next_plans()[0].one_segment_because.clone().unwrap();
     assert!(because.contains("frame 61 came where 60 was due"), "{because}");

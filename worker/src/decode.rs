@@ -10,9 +10,10 @@ use frame_numbers::{FrameNumbers, Place};
 use framefleet_contract::job_folder::JobFolder;
 use framefleet_contract::packet_table::PacketRow;
 use framefleet_contract::plan::{Numbering, Plan, Segment};
-use framefleet_native::ffmpeg::decode::{Decoder, Frame, Received};
+use framefleet_native::ffmpeg::decode::{Decoder, Frame, Pictures, Received};
 use framefleet_native::ffmpeg::limits::Limits;
 use reader::Reader;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// A frame with its place in the video.
@@ -39,10 +40,6 @@ pub struct DecodeCounts {
     pub next_picture: Option<u32>,
 }
 
-/// A damaged stream decodes differently from run to run with several threads, and damage shows only while decoding. One
-/// thread decodes several times as many frames as two cores can infer.
-const DECODER_THREADS: usize = 1;
-
 /// Decodes segments of one job, best in their order: then little is read twice.
 #[derive(Debug)]
 pub struct SegmentDecoder<'a> {
@@ -66,15 +63,17 @@ impl<'a> SegmentDecoder<'a> {
     /// begins with. Ends early, without an error, when `sink` answers that nobody wants more frames.
     ///
     /// # Errors
-    /// [`JobError::PlanRefuted`] if other frames came out than planned; and of a video that is cut, if anything is damaged:
-    /// what a decoder makes of damage depends on what it decoded before.
+    /// [`JobError::PlanRefuted`] if other frames came out than planned, or if anything is damaged and the plan does not
+    /// clear pictures: what a decoder makes of damage depends on what it decoded before.
     pub fn decode(&mut self, segment: &Segment, sink: &mut dyn FnMut(DecodedFrame) -> bool) -> Result<DecodeCounts> {
         let numbers = FrameNumbers::new(self.plan, segment, self.folder)?;
         let mut reader = self.reader_at(segment)?;
-        let mut decoder = Decoder::open(&reader.demuxer, probe::display_of(&self.plan.video), DECODER_THREADS)?;
-        let is_cut = self.plan.segments.len() > 1;
+        let pictures = if self.plan.clears_pictures { Pictures::Cleared } else { Pictures::Reused };
+        let mut decoder = Decoder::open(&reader.demuxer, probe::display_of(&self.plan.video), pictures)?;
+        let must_be_sound = !self.plan.clears_pictures;
         let (counts, next) = (DecodeCounts::default(), segment.first_frame);
-        let mut frames = Frames { segment, is_cut, numbers, counts, next, refuted: None, sink };
+        let mut frames =
+            Frames { segment, must_be_sound, numbers, damaged: BTreeSet::new(), counts, next, refuted: None, sink };
         let end = (segment.end + 1).min(self.plan.video.packets);
         for (ordinal, row) in (segment.decode_from..).zip(self.folder.packets(segment.decode_from, end)?) {
             self.stop.check()?;
@@ -128,9 +127,11 @@ impl<'a> SegmentDecoder<'a> {
 /// What becomes of the frames of one segment.
 struct Frames<'a> {
     segment: &'a Segment,
-    /// Whether there are others.
-    is_cut: bool,
+    /// Whether damage refutes the plan.
+    must_be_sound: bool,
     numbers: FrameNumbers,
+    /// The packets at which damage showed.
+    damaged: BTreeSet<u64>,
     counts: DecodeCounts,
     /// The number that the next frame has if none is missing.
     next: i64,
@@ -147,7 +148,7 @@ impl Frames<'_> {
                 Received::Nothing => return Ok(self.refuted.is_none()),
                 Received::Damaged => self.damage(sent),
                 Received::Frame(frame) => {
-                    if !self.take(frame) {
+                    if !self.take(frame, sent) {
                         return Ok(false);
                     }
                 }
@@ -158,16 +159,17 @@ impl Frames<'_> {
     /// Damage outside of the segment is its neighbours' matter.
     fn damage(&mut self, ordinal: u64) {
         if (self.segment.start..self.segment.end).contains(&ordinal) {
-            self.counts.damaged += 1;
-            self.refute_if(self.is_cut, || format!("packet {ordinal} is damaged"));
+            self.damaged.insert(ordinal);
+            self.counts.damaged = self.damaged.len() as u64;
+            self.refute_if(self.must_be_sound, || format!("packet {ordinal} is damaged"));
         }
     }
 
-    fn take(&mut self, frame: Frame) -> bool {
+    fn take(&mut self, frame: Frame, sent: u64) -> bool {
         let Some(place) = self.place(&frame) else { return self.refuted.is_none() };
         if frame.is_damaged() {
-            self.counts.damaged += 1;
-            self.refute_if(self.is_cut, || format!("frame {} is damaged", place.number));
+            let carried = frame.pts().and_then(|ordinal| u64::try_from(ordinal).ok());
+            self.damage(carried.filter(|_| matches!(self.numbers, FrameNumbers::Ranks(_))).unwrap_or(sent));
         }
         let due = self.next;
         self.refute_if(self.counts.damaged == 0 && place.number != due, || {
@@ -178,7 +180,7 @@ impl Frames<'_> {
         }
         if place.number < due {
             // Damage made it late: there is no place for it any more.
-            self.counts.damaged += 1;
+            self.damage(sent);
             return true;
         }
         self.next = place.number + 1;

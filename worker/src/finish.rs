@@ -207,6 +207,7 @@ mod tests {
                 video,
                 numbering: Numbering::Packets,
                 segments,
+                clears_pictures: false,
                 one_segment_because: None,
             };
             let folder = JobFolder::new(&Volume::open(root.path()).unwrap(), &request.job_id);

@@ -8,7 +8,7 @@ use framefleet_contract::job_folder::JobFolderError;
 use framefleet_contract::packet_table::PacketRow;
 use framefleet_contract::plan::{Ratio, Video};
 use framefleet_native::ffmpeg::MediaError;
-use framefleet_native::ffmpeg::decode::{Decoder, Received};
+use framefleet_native::ffmpeg::decode::{Decoder, Pictures, Received};
 use framefleet_native::ffmpeg::demux::{Demuxer, Packet, StreamInfo};
 use framefleet_native::ffmpeg::hidden::is_hidden;
 use framefleet_native::ffmpeg::limits::Limits;
@@ -77,7 +77,7 @@ pub fn probe(path: &Path, limits: Limits, stop: &Stop, push: &mut PushPacket<'_>
 fn first_shown(path: &Path, limits: Limits, info: &StreamInfo, stop: &Stop) -> Result<Option<i64>> {
     let mut demuxer = Demuxer::open(path, limits)?;
     let display = Display { width: info.width, height: info.height, rotation: Rotation::None };
-    let mut decoder = Decoder::open(&demuxer, display, 1)?;
+    let mut decoder = Decoder::open(&demuxer, display, Pictures::Reused)?;
     let mut timestamps = Vec::new();
     let mut at_end = false;
     while !at_end {

@@ -19,6 +19,7 @@ pub fn plan(probe: &Probe, model: &ModelRef, seconds: f64) -> Plan {
         video: probe.video.clone(),
         numbering,
         segments,
+        clears_pictures: false,
         one_segment_because: one_segment_because.or_else(|| too_few_cuts.then(no_cut)),
     }
 }

@@ -3,7 +3,7 @@
 use crate::Failure;
 use framefleet_models::Manifest;
 use framefleet_models::preprocess::Preprocessor;
-use framefleet_native::ffmpeg::decode::{Decoder, Frame, Received};
+use framefleet_native::ffmpeg::decode::{Decoder, Frame, Pictures, Received};
 use framefleet_native::ffmpeg::demux::Demuxer;
 use framefleet_native::ffmpeg::limits::Limits;
 use framefleet_native::picture::{Display, Rotation};
@@ -70,7 +70,7 @@ fn for_each_frame(video: &Path, sink: &mut dyn FnMut(Frame) -> bool) -> Result<(
     let info = demuxer.info()?;
     // The videos that are measured have square pixels and stand upright.
     let display = Display { width: info.width, height: info.height, rotation: Rotation::None };
-    let mut decoder = Decoder::open(&demuxer, display, 1)?;
+    let mut decoder = Decoder::open(&demuxer, display, Pictures::Reused)?;
     while let Some(packet) = demuxer.next_packet()? {
         decoder.send_as_is(&packet)?;
         if !drain(&mut decoder, sink)? {

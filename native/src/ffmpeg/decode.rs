@@ -11,6 +11,7 @@ use ffmpeg::codec::threading;
 use ffmpeg::ffi::{self, AVPixelFormat};
 use ffmpeg::frame;
 use ffmpeg_next as ffmpeg;
+use std::ffi::c_int;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -23,13 +24,29 @@ pub struct Decoder {
     path: PathBuf,
     limits: Limits,
     pulse: Arc<Pulse>,
+    /// FFmpeg met something that cannot be, and nobody was told yet.
+    complained: bool,
 }
+
+/// What is in a picture before it is decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pictures {
+    /// Some picture that is not needed any more: of a sound stream, all of it is decoded over. Cleared nevertheless
+    /// where a decoder might leave gaps and not say so.
+    Reused,
+    /// Nothing. Where damage keeps parts from being decoded, an old picture would show through, another one every time.
+    Cleared,
+}
+
+/// Decoders that fill every picture, with a guess where they find nothing. Others, that of HEVC above all, end a picture
+/// early without an error.
+const COVERS_PICTURES: [&str; 7] = ["h264", "vp8", "vp9", "av1", "mpeg4", "mpeg1video", "mpeg2video"];
 
 /// What [`Decoder::receive`] came to.
 #[derive(Debug)]
 pub enum Received {
     Frame(Frame),
-    /// A packet could not be decoded. The next call goes on behind it.
+    /// Something in a packet could not be decoded. The next call goes on behind it.
     Damaged,
     /// Nothing until another packet is sent, or for good after [`Decoder::send_end`].
     Nothing,
@@ -42,8 +59,9 @@ pub struct Frame {
 }
 
 impl Decoder {
-    /// A decoder for the demuxer's video stream. `threads` are FFmpeg's own frame threads; 1 decodes in the caller's.
-    pub fn open(demuxer: &Demuxer, display: Display, threads: usize) -> Result<Self, MediaError> {
+    /// A decoder for the demuxer's video stream, in the caller's thread: with threads of its own, it decodes a damaged
+    /// stream differently from run to run.
+    pub fn open(demuxer: &Demuxer, display: Display, pictures: Pictures) -> Result<Self, MediaError> {
         let parameters = demuxer.parameters();
         let codec = parameters.id().name();
         let unsupported = |reason: ffmpeg::Error| MediaError::CodecUnsupported {
@@ -51,15 +69,21 @@ impl Decoder {
             reason: reason.to_string(),
         };
         let mut context = ffmpeg::codec::Context::from_parameters(parameters).map_err(unsupported)?;
-        let mut threading = threading::Config::count(threads);
+        let mut threading = threading::Config::count(1);
         threading.kind = threading::Type::Frame;
         context.set_threading(threading);
         let (limits, path) = (demuxer.limits(), demuxer.path().to_owned());
-        // SAFETY: the context is not open yet; a plain field is set that FFmpeg looks at before it makes room for a picture.
-        unsafe { (*context.as_mut_ptr()).max_pixels = limits.pixels_of_buffer() as i64 };
+        // SAFETY: the context is not open yet; plain fields are set that FFmpeg looks at when it makes room for a
+        // picture.
+        unsafe {
+            (*context.as_mut_ptr()).max_pixels = limits.pixels_of_buffer() as i64;
+            if pictures == Pictures::Cleared || !COVERS_PICTURES.contains(&codec) {
+                (*context.as_mut_ptr()).get_buffer2 = Some(cleared_buffer);
+            }
+        }
         let decoder = context.decoder().video().map_err(unsupported)?;
         let pulse = Pulse::new(Work::Decode, &path, limits.stall_s);
-        Ok(Self { codec: decoder, display, to_planar: None, path, limits, pulse })
+        Ok(Self { codec: decoder, display, to_planar: None, path, limits, pulse, complained: false })
     }
 
     /// Hands a packet over, its picture to carry `pts`. Take frames with [`Decoder::receive`] until there are none
@@ -73,8 +97,9 @@ impl Decoder {
     /// Hands a packet over with the timestamps that it has.
     pub fn send_as_is(&mut self, packet: &Packet) -> Result<bool, MediaError> {
         let sent = self.inside(|codec| codec.send_packet(&packet.0))?;
+        let complained = std::mem::take(&mut self.complained);
         match sent {
-            Ok(()) => Ok(true),
+            Ok(()) => Ok(!complained),
             Err(e) if is_damage(e) => Ok(false),
             Err(e) => Err(failed("decode a packet", e)),
         }
@@ -91,11 +116,19 @@ impl Decoder {
     }
 
     pub fn receive(&mut self) -> Result<Received, MediaError> {
+        if std::mem::take(&mut self.complained) {
+            return Ok(Received::Damaged);
+        }
         let mut video = frame::Video::empty();
         match self.inside(|codec| codec.receive_frame(&mut video))? {
             Ok(()) => {}
-            Err(ffmpeg::Error::Eof | ffmpeg::Error::Other { errno: libc::EAGAIN }) => return Ok(Received::Nothing),
-            Err(e) if is_damage(e) => return Ok(Received::Damaged),
+            Err(ffmpeg::Error::Eof | ffmpeg::Error::Other { errno: libc::EAGAIN }) => {
+                return Ok(if std::mem::take(&mut self.complained) { Received::Damaged } else { Received::Nothing });
+            }
+            Err(e) if is_damage(e) => {
+                self.complained = false;
+                return Ok(Received::Damaged);
+            }
             Err(e) => return Err(failed("decode a frame", e)),
         }
         if video.width() == 0 || video.height() == 0 {
@@ -114,7 +147,9 @@ impl Decoder {
         let _working = self.pulse.working();
         messages::take();
         let result = call(&mut self.codec);
-        if let Some((width, height)) = messages::take().picture {
+        let said = messages::take();
+        self.complained |= said.damage;
+        if let Some((width, height)) = said.picture {
             input::refuse_picture(&self.path, width, height, self.limits)?;
         }
         Ok(result)
@@ -206,6 +241,21 @@ impl Frame {
             Plane { data: std::slice::from_raw_parts((*frame).data[index], bytes), stride }
         }
     }
+}
+
+unsafe extern "C" fn cleared_buffer(codec: *mut ffi::AVCodecContext, frame: *mut ffi::AVFrame, flags: c_int) -> c_int {
+    // SAFETY: FFmpeg calls this with an open decoder and a frame to be given buffers, which its own function does.
+    let answer = unsafe { ffi::avcodec_default_get_buffer2(codec, frame, flags) };
+    if answer >= 0 {
+        // SAFETY: the frame now holds references to buffers of the sizes that they tell, or null behind the last one.
+        // Nobody else has them: they came from a pool a moment ago.
+        unsafe {
+            for buffer in (*frame).buf.iter().take_while(|buffer| !buffer.is_null()) {
+                ((**buffer).data).write_bytes(0, (**buffer).size);
+            }
+        }
+    }
+    answer
 }
 
 struct PlanarLayout {

@@ -228,7 +228,7 @@ impl Opening<'_> {
 
     /// What FFmpeg's refusal comes to.
     fn error(&self, error: ffmpeg::Error) -> MediaError {
-        let Reasons { picture, too_many_streams, time_base } = messages::take();
+        let Reasons { picture, too_many_streams, time_base, damage: _ } = messages::take();
         let path = self.path.to_owned();
         if let Some(refusal) = self.watch.refusal() {
             return refusal;

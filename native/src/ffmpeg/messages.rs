@@ -15,10 +15,15 @@ pub(super) struct Reasons {
     pub picture: Option<(u32, u32)>,
     pub too_many_streams: bool,
     pub time_base: bool,
+    /// It met something that cannot be.
+    pub damage: bool,
 }
 
+/// Said of sound streams too, where they begin between two keyframes.
+const HARMLESS: [&[u8]; 2] = [b"mmco: unref short failure", b"co located POCs unavailable"];
+
 thread_local! {
-    static REASONS: Cell<Reasons> = const { Cell::new(Reasons { picture: None, too_many_streams: false, time_base: false }) };
+    static REASONS: Cell<Reasons> = const { Cell::new(Reasons { picture: None, too_many_streams: false, time_base: false, damage: false }) };
 }
 
 /// How C passes a `va_list` on.
@@ -47,6 +52,7 @@ unsafe extern "C" fn on_message(context: *mut c_void, level: c_int, format: *con
     // libavutil's for every decoder of FFmpeg's own, and dav1d's.
     let of_picture = text.starts_with(b"Picture size %ux%u ") || text.starts_with(b"Frame size %dx%d exceeds limit");
     let mut reasons = REASONS.get();
+    reasons.damage |= level <= ffi::AV_LOG_ERROR && !HARMLESS.iter().any(|harmless| text.starts_with(harmless));
     if of_picture {
         let mut line = [0u8; 128];
         let mut no_prefix = 0;
