@@ -42,6 +42,29 @@ pub struct SegmentInfo {
     /// decoder was given too: neighbours that were cut rightly agree. `None` where no such picture came out.
     pub first_picture: Option<u32>,
     pub next_picture: Option<u32>,
+    /// [`RowsChecksum`] of all rows: set when the file is written.
+    pub rows_checksum: u32,
+}
+
+/// CRC-32 over rows without their tracks, in the order of the file: a bit that turned over on a disk would otherwise
+/// make another box.
+#[derive(Debug, Clone, Default)]
+pub struct RowsChecksum(crc32fast::Hasher);
+
+impl RowsChecksum {
+    pub fn add(&mut self, row: &Row) {
+        let Detection { class_id, score, x1, y1, x2, y2 } = row.detection;
+        self.0.update(&row.frame.to_le_bytes());
+        self.0.update(&row.pts_us.to_le_bytes());
+        self.0.update(&class_id.to_le_bytes());
+        for value in [score, x1, y1, x2, y2] {
+            self.0.update(&value.to_le_bytes());
+        }
+    }
+
+    pub fn value(self) -> u32 {
+        self.0.finalize()
+    }
 }
 
 const SEGMENT_KEY: &str = "framefleet.segment";
@@ -63,6 +86,7 @@ pub struct RowWriter<W: Write + Send> {
     schema: SchemaRef,
     class_names: Arc<StringArray>,
     rows: Vec<Row>,
+    checksum: RowsChecksum,
 }
 
 impl<W: Write + Send> RowWriter<W> {
@@ -72,9 +96,10 @@ impl<W: Write + Send> RowWriter<W> {
         Self::new(sink, Kind::Segment, class_names, Vec::new())
     }
 
-    /// Adds what the segment says of itself, and writes the rest.
+    /// Adds what the segment says of itself and the rows' checksum, and writes the rest.
     pub fn finish_segment(mut self, info: &SegmentInfo) -> Result<(), ParquetError> {
-        let info = serde_json::to_string(info).map_err(|e| ParquetError::External(Box::new(e)))?;
+        let info = SegmentInfo { rows_checksum: self.checksum.clone().value(), ..*info };
+        let info = serde_json::to_string(&info).map_err(|e| ParquetError::External(Box::new(e)))?;
         self.writer.append_key_value_metadata(KeyValue::new(SEGMENT_KEY.to_owned(), info));
         self.finish()
     }
@@ -92,10 +117,14 @@ impl<W: Write + Send> RowWriter<W> {
             schema,
             class_names: Arc::new(StringArray::from_iter_values(class_names)),
             rows: Vec::with_capacity(BATCH_ROWS),
+            checksum: RowsChecksum::default(),
         })
     }
 
     pub fn push(&mut self, row: Row) -> Result<(), ParquetError> {
+        if self.kind == Kind::Segment {
+            self.checksum.add(&row);
+        }
         self.rows.push(row);
         if self.rows.len() == BATCH_ROWS { self.write_batch() } else { Ok(()) }
     }
@@ -243,7 +272,9 @@ mod tests {
         writer.push(row(1)).unwrap();
         writer.finish_segment(&info).unwrap();
         let file = file_of(&bytes);
-        assert_eq!(read_segment_info(file.path()).unwrap(), info);
+        let read = read_segment_info(file.path()).unwrap();
+        assert_ne!(read.rows_checksum, RowsChecksum::default().value());
+        assert_eq!(read, SegmentInfo { rows_checksum: read.rows_checksum, ..info });
         let rows: Vec<Row> = read_rows(file.path()).unwrap().flat_map(Result::unwrap).collect();
         assert_eq!(rows, [Row { track_id: None, ..row(1) }]);
     }

@@ -91,6 +91,9 @@ pub struct Video {
     pub frame_rate: Ratio,
     /// Video packets in the file.
     pub packets: u64,
+    /// Packets of which each announces a frame: neither left out by the container nor a reference only.
+    #[serde(default)]
+    pub announced_frames: u64,
     /// The smallest presentation timestamp of the packets that are shown, in ticks; absent where they carry none. Time
     /// zero of `pts_us` where frames are numbered by packets; where they are counted, that is the first decoded frame's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -182,6 +185,7 @@ mod tests {
             time_base: one,
             frame_rate: one,
             packets: 10,
+            announced_frames: 10,
             first_pts: Some(0),
             duration_us: 0,
         };

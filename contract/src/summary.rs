@@ -39,8 +39,11 @@ pub struct FrameCounts {
     /// Video packets in the file.
     pub packets: u64,
     pub decoded: u64,
-    /// Packets that the decoder refused, and frames that it marked as damaged.
+    /// Packets at which the decoder found damage.
     pub damaged: u64,
+    /// Packets that announced a frame, where none came out: damaged ones, those before the first keyframe, fields.
+    #[serde(default)]
+    pub lost: u64,
     pub inferred: u64,
     /// Left out because of `every`.
     pub skipped: u64,

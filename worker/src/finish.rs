@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::interrupt::Stop;
 use crate::track::{ByteTrack, TrackerInput};
-use framefleet_contract::detection_file::{Row, SegmentInfo};
+use framefleet_contract::detection_file::{Row, RowsChecksum, SegmentInfo};
 use framefleet_contract::job_folder::{JobFolder, JobFolderError};
 use framefleet_contract::plan::Plan;
 use framefleet_contract::request::Request;
@@ -42,14 +42,19 @@ pub fn track(work: &Tracking<'_>, infos: &[SegmentInfo], stop: &Stop) -> Result<
     folder.put_tracks(class_names, metadata(request, plan), |push| -> Result<()> {
         let mut frame: Vec<Row> = Vec::new();
         for info in infos {
+            let mut checksum = RowsChecksum::default();
             for batch in folder.segment_rows(info.index)? {
                 stop.check()?;
                 for row in batch? {
+                    checksum.add(&row);
                     if frame.first().is_some_and(|first| first.frame != row.frame) {
                         tracker.frame(&mut frame, push)?;
                     }
                     frame.push(row);
                 }
+            }
+            if checksum.value() != info.rows_checksum {
+                return Err(folder.damaged_segment(info.index, "its rows are not those that were written").into());
             }
             if !frame.is_empty() {
                 tracker.frame(&mut frame, push)?;
@@ -197,6 +202,7 @@ mod tests {
                 time_base: Ratio { num: 1, den: 30 },
                 frame_rate: thirty,
                 packets: end_frame as u64,
+                announced_frames: end_frame as u64,
                 first_pts: Some(0),
                 duration_us: 0,
             };
@@ -218,6 +224,7 @@ mod tests {
             let mut staged = folder.begin_segment(&classes, 0).unwrap();
             rows.for_each(|row| staged.push(row).unwrap());
             staged.publish(&info).unwrap();
+            let info = folder.segment_info(0).unwrap();
             Self { _root: root, request, plan, folder, classes, info }
         }
 

@@ -157,6 +157,7 @@ fn decode(
             end_frame: counts.end_frame,
             first_picture: counts.first_picture,
             next_picture: counts.next_picture,
+            ..SegmentInfo::default()
         };
         if results.send(ToWriter::End(info, attempt)).is_err() {
             break;

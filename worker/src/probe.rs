@@ -65,8 +65,10 @@ pub fn probe(path: &Path, limits: Limits, stop: &Stop, push: &mut PushPacket<'_>
         return Err(MediaError::NoVideo { path: path.to_owned(), reason }.into());
     }
     found.keyframes.retain(|keyframe| is_indexed(&demuxer, keyframe));
+    let video = describe(&info, &found);
+    limits.check_duration(path, video.duration_us as f64 / 1e6)?;
     Ok(Probe {
-        video: describe(&info, &found),
+        video,
         keyframes: found.keyframes,
         unnumbered_because: found.unnumbered_because,
         uncut_because: found.uncut_because,
@@ -177,6 +179,7 @@ fn describe(info: &StreamInfo, found: &Found) -> Video {
         time_base: info.time_base,
         frame_rate,
         packets: found.packets,
+        announced_frames: found.announced,
         first_pts: found.first_shown.or(first_pts),
         duration_us,
     }

@@ -74,7 +74,12 @@ fn classes(summary: &Summary) -> String {
 /// The frames that are not simply decoded and inferred.
 fn ledger(summary: &Summary) -> String {
     let frames = &summary.frames;
-    let parts = [(frames.skipped, "not inferred"), (frames.damaged, "damaged"), (frames.dropped, "dropped")];
+    let parts = [
+        (frames.skipped, "not inferred"),
+        (frames.damaged, "damaged"),
+        (frames.lost, "lost"),
+        (frames.dropped, "dropped"),
+    ];
     let parts: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     let found = match summary.segments.found {
         0 => String::new(),

@@ -85,6 +85,7 @@ mod tests {
             time_base: one,
             frame_rate: one,
             packets,
+            announced_frames: packets,
             first_pts: Some(0),
             duration_us: packets as i64 * 1_000_000,
         };

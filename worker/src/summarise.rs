@@ -41,6 +41,7 @@ impl Facts<'_> {
                 packets: self.plan.video.packets,
                 decoded,
                 damaged: sum(|info| info.damaged),
+                lost: self.plan.video.announced_frames.saturating_sub(decoded),
                 inferred,
                 skipped: decoded - inferred,
                 dropped: 0,
@@ -56,7 +57,7 @@ impl Facts<'_> {
                 times_real_time: frames_per_second / self.plan.video.frame_rate.as_f64(),
                 first_detection_s: self.first_detection_s,
             },
-            limited_by: limit(&self.stages, self.infer_parts),
+            limited_by: limit(&self.stages, self.infer_parts, self.request.settings.every),
             stages: self.stages,
             infer_parts: self.infer_parts,
             segments: SegmentCounts { total, found: total - self.missing.len() as u32 },
@@ -75,18 +76,28 @@ pub fn alone(since: Instant) -> StageTime {
     StageTime { threads: 1, busy_s: since.elapsed().as_secs_f64(), ..StageTime::default() }
 }
 
+/// Below this, no stage kept the others waiting.
+const LEAST_SHARE_OF_A_LIMIT: f64 = 0.5;
+
 /// Of the stages that run side by side, the one whose threads were busy for the greatest share of their time.
-fn limit(stages: &BTreeMap<String, StageTime>, infer: Option<InferParts>) -> String {
+fn limit(stages: &BTreeMap<String, StageTime>, infer: Option<InferParts>, every: u32) -> String {
     let share = |time: &StageTime| time.busy_s / (time.busy_s + time.starved_s + time.blocked_s).max(1e-9);
     let side_by_side = stages.iter().filter(|(name, _)| matches!(name.as_str(), "decode" | "infer" | "write"));
     let Some((name, time)) = side_by_side.max_by(|a, b| share(a.1).total_cmp(&share(b.1))) else {
         return "nothing: every segment was there already".to_owned();
     };
+    if share(time) < LEAST_SHARE_OF_A_LIMIT {
+        return "no stage: starting and ending took longer than the work".to_owned();
+    }
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cores = if (time.threads as usize) < cores { "more --threads" } else { "more cores" };
+    let for_inference =
+        format!("{cores}, a smaller model or --every {} would raise the speed", every.saturating_mul(2));
     let advice = match name.as_str() {
         "infer" if infer.is_some_and(|parts| parts.preprocess_s > parts.model_s) => {
             "most of it to scale pictures: a video of fewer pixels or of 8 bits, or more cores, would raise the speed"
         }
-        "infer" => "more cores, a smaller model or --every 2 would raise the speed",
+        "infer" => &for_inference,
         "decode" => "a video of fewer pixels or an easier codec would raise the speed",
         _ => "a faster volume would raise the speed",
     };
@@ -106,9 +117,11 @@ mod tests {
             ("infer".to_owned(), stage(9.0, 1.0)),
             ("track".to_owned(), stage(1.0, 0.0)),
         ]);
-        let usual = limit(&stages, None);
-        assert!(usual.starts_with("infer, busy 90 %") && usual.contains("a smaller model"), "{usual}");
+        let usual = limit(&stages, None, 3);
+        assert!(usual.starts_with("infer, busy 90 %") && usual.contains("a smaller model or --every 6"), "{usual}");
         let scaling = InferParts { preprocess_s: 6.0, model_s: 3.0, postprocess_s: 0.0 };
-        assert!(limit(&stages, Some(scaling)).contains("scale pictures"));
+        assert!(limit(&stages, Some(scaling), 1).contains("scale pictures"));
+        let short = BTreeMap::from([("decode".to_owned(), stage(1.0, 3.0))]);
+        assert!(limit(&short, None, 1).starts_with("no stage"));
     }
 }

@@ -1,5 +1,8 @@
 //! What a video may ask of the machine that looks at it.
 
+use super::{MediaError, input};
+use std::path::Path;
+
 /// Bounds on one source. A video beyond one of them is refused with an error that names the setting.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
@@ -38,6 +41,11 @@ impl Limits {
     pub(super) fn pixels_of_buffer(&self) -> u64 {
         const LONGEST_SIDE: u64 = 1 << 16;
         self.pixels.saturating_add((64 + 16) * LONGEST_SIDE).min(i64::MAX as u64)
+    }
+
+    /// Fails if a video of so many seconds is longer than it may be.
+    pub fn check_duration(&self, path: &Path, seconds: f64) -> Result<(), MediaError> {
+        input::refuse_duration(path, "lasts", seconds, *self)
     }
 
     /// Whether a picture of this size has more pixels than it may.

@@ -23,6 +23,8 @@ pub struct Found {
     pub shown: i64,
     /// Packets that are not to be discarded, whether or not they have a timestamp.
     pub kept: i64,
+    /// Of those, the ones whose data announce a picture that is shown.
+    pub announced: u64,
     /// Of the packets that are not to be discarded: the least and the greatest presentation timestamp.
     pub pts_range: Option<(i64, i64)>,
     /// The timestamp of the first frame.
@@ -110,6 +112,7 @@ impl PacketScan {
             return;
         }
         self.found.kept += 1;
+        self.found.announced += u64::from(!signs.is_hidden);
         let Some(pts) = row.pts else {
             self.unnumbered("packets without a timestamp");
             return;
