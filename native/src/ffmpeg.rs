@@ -16,6 +16,8 @@ mod messages;
 mod seek;
 mod source_file;
 
+pub use crate::process::end_process;
+
 use ffmpeg_next as ffmpeg;
 use framefleet_contract::ErrorCode;
 use std::path::PathBuf;
@@ -115,13 +117,6 @@ fn initialise() {
         // Without its tables, the binding has no words for FFmpeg's own errors.
         ffmpeg::util::error::register_all();
     });
-}
-
-/// Ends the process at once with this exit status: nothing is unwound, no thread is waited for. For when one of them
-/// never comes back.
-pub fn end_process(status: i32) -> ! {
-    // SAFETY: it takes any number and does not return.
-    unsafe { libc::_exit(status) }
 }
 
 /// FFmpeg's version as it names itself, for the summary.
