@@ -90,7 +90,7 @@ def sizes(clips):
     # Behind the file's and the frame's header: three bytes of frame tag, a start code, then 14 bits each.
     assert huge[47:50] == b"\x9d\x01\x2a"
     huge[50:54] = struct.pack("<HH", 0x3FFF, 0x3FFF)
-    expect(clips.write("picture-16383.ivf", huge), "a VP8 keyframe of 16383x16383", "PIXELS_LIMIT")
+    expect(clips.write("picture-16383.ivf", huge), "a VP8 keyframe of 16383x16383", "INPUT_CORRUPT")
 
     mjpeg = clips.make("small.avi", "160x96", 10, "-c:v mjpeg -pix_fmt yuvj420p").read_bytes()
     nothing = bytearray(mjpeg)
