@@ -115,7 +115,7 @@ impl Walk<'_> {
         matches!(kind.as_ref(), Some(b"mvhd" | b"cmov"))
     }
 
-    /// The boxes of a `meta` begin where FFmpeg finds a `hdlr`: QuickTime's have no version in front.
+    /// The boxes of a `meta` begin where FFmpeg finds a `hdlr`: where others have a version in front, those of MOV have none.
     fn boxes_of_meta(&mut self, content: u64, end: u64, depth: u32) -> Result<(), Unknown> {
         let mut found = None;
         self.look_at_bytes(content + 4, end, depth, &mut |bytes, at| {
