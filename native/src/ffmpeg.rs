@@ -117,13 +117,6 @@ fn initialise() {
     });
 }
 
-/// Ends the process at once with this exit status: nothing is unwound, no thread is waited for. For when one of them
-/// never comes back.
-pub fn end_process(status: i32) -> ! {
-    // SAFETY: it takes any number and does not return.
-    unsafe { libc::_exit(status) }
-}
-
 /// FFmpeg's version as it names itself, for the summary.
 pub fn version() -> String {
     let v = ffmpeg::codec::version();

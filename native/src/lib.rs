@@ -4,6 +4,8 @@
 //! Demuxer ─► Packet ─► Decoder ─► Frame ─► Picture (a borrowed view of its planes)
 //!                                   └────► BgrConverter ─► bytes ─► Mp4Encoder
 //! ```
+//!
+//! Beside these, [`process`] settles what the libraries do behind the process's back, and ends it.
 #![allow(unsafe_code)]
 
 pub mod ffmpeg;

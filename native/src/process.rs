@@ -1,4 +1,4 @@
-//! What the process asks of its C library and of the libraries that it loads.
+//! What the process asks of its C library and of the libraries that it loads, and its end.
 
 /// Settles both, to be called first in `main`. With other threads about, nothing is done: they may be reading the
 /// environment.
@@ -18,6 +18,13 @@ pub fn prepare() {
         libc::mallopt(libc::M_TRIM_THRESHOLD, FREED_BYTES_KEPT);
         libc::mallopt(libc::M_PERTURB, FRESH_BYTE);
     }
+}
+
+/// Ends the process at once with this exit status: nothing is unwound, no thread is waited for. For when one of them
+/// never comes back.
+pub fn end_process(status: i32) -> ! {
+    // SAFETY: it takes any number and does not return.
+    unsafe { libc::_exit(status) }
 }
 
 /// In fresh memory, instead of what was there before: decoders make pictures of it where a stream is damaged.

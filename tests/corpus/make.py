@@ -13,6 +13,7 @@ import random
 import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 X264 = "-c:v libx264 -preset ultrafast -g 25 -pix_fmt yuv420p"
@@ -89,7 +90,7 @@ def sizes(clips):
     # Behind the file's and the frame's header: three bytes of frame tag, a start code, then 14 bits each.
     assert huge[47:50] == b"\x9d\x01\x2a"
     huge[50:54] = struct.pack("<HH", 0x3FFF, 0x3FFF)
-    expect(clips.write("picture-16383.ivf", huge), "a VP8 keyframe of 16383x16383", "PIXELS_LIMIT")
+    expect(clips.write("picture-16383.ivf", huge), "a VP8 keyframe of 16383x16383", "INPUT_CORRUPT")
 
     mjpeg = clips.make("small.avi", "160x96", 10, "-c:v mjpeg -pix_fmt yuvj420p").read_bytes()
     nothing = bytearray(mjpeg)
@@ -159,6 +160,25 @@ def claims(clips):
     expect(clips.write("claims-4294967295-frames.mp4", many), "a table of 2^32 - 1 samples of one byte", "DURATION_LIMIT")
     several = overwritten(small, b"stsz", 8, struct.pack(">II", 1, 30_000_000))
     expect(clips.write("claims-30000000-frames.mp4", several), "a table of more samples than the file has bytes", "DURATION_LIMIT")
+    # As many as one index of FFmpeg's cannot have, in a file that would be long enough for them.
+    long_enough = overwritten(small, b"stsz", 8, struct.pack(">II", 1, 25_000_000)) + boxed(b"free", bytes(13_000_000))
+    expect(clips.write("claims-25000000-frames.mp4", long_enough), "a table of more samples than memory is given for", "DURATION_LIMIT")
+
+    # Ways around whoever counts what an index claims before FFmpeg reads it.
+    index = bytes(many[many.index(b"moov") - 4:])
+    before = bytes(many[:many.index(b"moov") - 4])
+    behind = before + boxed(b"free", b"") * 20_000 + index
+    expect(clips.write("claims-behind-20000-boxes.mp4", behind), "a table behind many empty boxes", "DURATION_LIMIT")
+    behind = before + boxed(b"free", b"") * (1 << 20) + index
+    expect(clips.write("claims-behind-a-million-boxes.mp4", behind), "a table behind more boxes than are walked", "INPUT_CORRUPT")
+    packed = boxed(b"dcom", b"zlib") + boxed(b"cmvd", struct.pack(">I", len(index)) + zlib.compress(index))
+    packed = before + boxed(b"moov", boxed(b"cmov", packed))
+    expect(clips.write("claims-compressed.mp4", packed), "a table in a compressed index", "FORMAT_DENIED")
+    table = boxed(b"stsz", struct.pack(">III", 0, 1, most))
+    for place in (b"edts", b"udta", b"tref"):
+        hidden = inserted(small, [b"moov", b"trak"], boxed(place, table))
+        name = f"claims-in-{place.decode()}.mp4"
+        expect(clips.write(name, hidden), "a table where none belongs, but FFmpeg looks", "DURATION_LIMIT")
 
     options = f"{X264} -movflags frag_keyframe+empty_moov+default_base_moof"
     fragments = clips.make("fragments.mp4", "160x96", 10, options).read_bytes()
@@ -186,6 +206,8 @@ def claims(clips):
     plain = clips.make("plain.mp4", "160x96", 50, X264, material=False)
     expect(plain, "two seconds, where one is allowed", "DURATION_LIMIT", arguments=["--max-duration", "1"])
     expect(plain, "more bytes than are allowed", "BYTES_LIMIT", arguments=["--max-bytes", "1000"])
+    size = str(plain.stat().st_size)
+    expect(plain, "just as many bytes as are allowed", "works", 50, ["--max-bytes", size, "--max-probe-bytes", "4096"])
     expect(plain, "as many seconds as are allowed", "works", 50, ["--max-duration", "2"])
     raw = clips.make("plain.ts", "160x96", 50, X264, material=False)
     expect(raw, "two seconds of packets, where one is allowed", "DURATION_LIMIT", arguments=["--max-duration", "1"])
@@ -279,6 +301,13 @@ def damage(clips):
         expect(path, "nine of ten bytes are noise", "INPUT_CORRUPT")
 
 
+    # The size in the header of one picture in the middle.
+    mjpeg = clips.make("sof.avi", "160x96", 25, "-c:v mjpeg -pix_fmt yuvj420p").read_bytes()
+    at = list(places(mjpeg, b"\xff\xc0\x00\x11\x08"))[12] + 5
+    impossible = mjpeg[:at] + struct.pack(">HH", 65535, 65535) + mjpeg[at + 4:]
+    expect(clips.write("one-header-65535.avi", impossible), "one JPEG of 25 that claims 65535x65535", "works", 24)
+
+
 # --- what must work --------------------------------------------------------------------------------------------------
 
 
@@ -310,6 +339,20 @@ def places(data, what):
     while at >= 0:
         yield at
         at = data.find(what, at + 1)
+
+
+def boxed(kind, content):
+    return struct.pack(">I", 8 + len(content)) + kind + content
+
+
+def inserted(data, boxes, new):
+    """A copy with `new` at the end of the last of `boxes`, each the first of its kind, which all become longer. The index
+    has to be behind the pictures."""
+    data, at = bytearray(data), data.index(boxes[-1]) - 4
+    end = at + struct.unpack_from(">I", data, at)[0]
+    for at in (data.index(box) - 4 for box in boxes):
+        struct.pack_into(">I", data, at, struct.unpack_from(">I", data, at)[0] + len(new))
+    return bytes(data[:end] + new + data[end:])
 
 
 def overwritten(data, box, offset, replacement):

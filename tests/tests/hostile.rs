@@ -120,7 +120,7 @@ fn limits_out_of_their_range_are_bad_requests() {
     let video = clip_in(&scratch, "clip.mp4");
     for (flag, value) in [
         ("--max-pixels", "0"),
-        ("--max-pixels", "2147483648"),
+        ("--max-pixels", "67108865"),
         ("--max-duration", "0"),
         ("--max-duration", "inf"),
         ("--max-streams", "0"),

@@ -59,6 +59,10 @@ pub(super) fn check_pages(file: &File, metadata: &ParquetMetaData) -> Result<usi
     Ok(rows)
 }
 
+/// DELTA_LENGTH_BYTE_ARRAY and DELTA_BYTE_ARRAY, whose readers make room for as many values as the page claims. Ours has
+/// neither.
+const UNUSED_ENCODINGS: std::ops::RangeInclusive<i64> = 6..=7;
+
 /// From the headers of its pages, which lie in `[at, end)` of the file.
 fn rows_of_column(file: &File, mut at: u64, end: u64) -> Result<i64, ParquetError> {
     let mut buffer = [0; MAX_HEADER_BYTES];
@@ -85,17 +89,26 @@ impl Page {
     /// The page at the beginning of `bytes`. `None` if its header is not to be trusted.
     fn at(bytes: &[u8]) -> Option<Self> {
         let mut compact = Compact { bytes };
-        let (mut uncompressed, mut compressed, mut rows, mut entries) = (0, 0, 0, 0);
+        let (mut uncompressed, mut compressed) = (0, 0);
+        let [mut data, mut dictionary, mut data_v2] = [None; 3];
+        let mut is_ours = true;
         // The IDs of `PageHeader` in parquet.thrift. In 5 and 8 it has what is said of data, in 7 of a dictionary.
         compact.structure(MAX_DEPTH, 0, &mut |parent, field, value| match (parent, field) {
             (0, 2) => uncompressed = value,
             (0, 3) => compressed = value,
-            (5 | 8, 1) => rows = value,
-            (7, 1) => entries = value,
+            (5, 1) => data = Some(value),
+            (7, 1) => dictionary = Some(value),
+            (8, 1) => data_v2 = Some(value),
+            (5, 2) | (8, 4) => is_ours &= !UNUSED_ENCODINGS.contains(&value),
             _ => {}
         })?;
+        // Of which one counts the library would tell by the page's type.
+        if [data, dictionary, data_v2].iter().flatten().count() > 1 || !is_ours {
+            return None;
+        }
+        let rows = data.or(data_v2).unwrap_or(0);
         let few = |values: i64| (0..=MAX_GROUP_ROWS as i64).contains(&values);
-        let plausible = (0..=MAX_PAGE_BYTES).contains(&uncompressed) && few(rows) && few(entries);
+        let plausible = (0..=MAX_PAGE_BYTES).contains(&uncompressed) && few(rows) && few(dictionary.unwrap_or(0));
         let header = (bytes.len() - compact.bytes.len()) as u64;
         let compressed = u64::try_from(compressed).ok().filter(|_| plausible)?;
         Some(Self { bytes: compressed.saturating_add(header), rows })
@@ -111,7 +124,8 @@ struct Compact<'a> {
     bytes: &'a [u8],
 }
 
-/// Takes the ID of the struct's own field (0 for the outermost), that of a field in it, and its value.
+/// Takes the ID of the struct's own field (0 for the outermost), that of a field in it, and its value. It is told of the
+/// outermost struct and of those directly in it.
 type Integers<'a> = &'a mut dyn FnMut(i64, i64, i64);
 
 impl Compact<'_> {
@@ -123,10 +137,12 @@ impl Compact<'_> {
             if head == 0 {
                 return Some(());
             }
-            field = match head >> 4 {
+            let next = match head >> 4 {
                 0 => self.zigzag()?,
                 delta => field.checked_add(i64::from(delta))?,
             };
+            // From 1 up, and none twice.
+            field = Some(next).filter(|next| *next > field)?;
             match head & 0x0f {
                 // Booleans are in the head already.
                 1 | 2 => {}
@@ -135,7 +151,8 @@ impl Compact<'_> {
                 7 => self.skip(8)?,
                 8 => self.binary()?,
                 9 => self.list(depth.checked_sub(1)?)?,
-                12 => self.structure(depth.checked_sub(1)?, field, integers)?,
+                12 if parent == 0 => self.structure(depth.checked_sub(1)?, field, integers)?,
+                12 => self.structure(depth.checked_sub(1)?, field, &mut |_, _, _| {})?,
                 _ => return None,
             }
         }
@@ -224,5 +241,25 @@ mod tests {
         assert_eq!(Page::at(&header(&[20])), Some(Page { bytes: 7 + 10, rows: 0 }));
         assert_eq!(Page::at(&header(&[0xfe, 0xff, 0xff, 0xff, 0x0f])), None, "2 GiB");
         assert_eq!(Page::at(&header(&[1])), None, "-1");
+    }
+
+    #[test]
+    fn what_a_header_says_of_a_page_is_said_once_and_in_its_place() {
+        let compressed = |rest: &[u8]| [&[0x15, 0, 0x15, 20, 0x15, 20], rest, &[0]].concat();
+        let page = |rows| Some(Page { bytes: 6 + 10 + rows as u64, rows: 7 });
+        // Field 5 or 8: a struct whose field 1 is 7.
+        let (data, data_v2) = ([0x2c, 0x15, 14, 0], [0x5c, 0x15, 14, 0]);
+        assert_eq!(Page::at(&compressed(&data)), page(5));
+        assert_eq!(Page::at(&compressed(&data_v2)), page(5));
+        assert_eq!(Page::at(&compressed(&[&data[..], &[0x3c, 0x15, 14, 0]].concat())), None, "of both versions");
+        assert_eq!(Page::at(&compressed(&[&data[..], &[0x2c, 0x15, 2, 0]].concat())), None, "of a dictionary too");
+        // In field 5, field 2 is a struct with a struct 5, whose field 1 is 100.
+        let deep = [0x2c, 0x15, 14, 0x1c, 0x5c, 0x15, 200, 1, 0, 0, 0];
+        assert_eq!(Page::at(&compressed(&deep)), page(12));
+        // Field 0: a struct whose fields 2 and 3 are 1, which would be taken for the page's own sizes.
+        let zero = [0x0c, 0, 0x25, 2, 0x15, 2, 0];
+        assert_eq!(Page::at(&compressed(&zero)), None, "field 0");
+        // Field 3 again, in the long form.
+        assert_eq!(Page::at(&compressed(&[0x05, 6, 2])), None, "twice");
     }
 }

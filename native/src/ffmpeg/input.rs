@@ -1,11 +1,11 @@
 //! Opens a file with FFmpeg, within the limits: what it claims is looked at before FFmpeg acts on it.
 
-use super::MediaError;
-use super::boxes::{self, Claims};
+use super::boxes::{self, Claims, Unknown};
 use super::limits::Limits;
 use super::messages::{self, Reasons};
 use super::pulse::Pulse;
 use super::source_file::{SourceFile, Watch};
+use super::{LARGEST_ALLOCATION, MediaError};
 use ffmpeg::format::context::{Input, StreamIo};
 use ffmpeg::format::stream::Disposition;
 use ffmpeg::{Dictionary, Discard, ffi, media};
@@ -18,8 +18,9 @@ use std::sync::Arc;
 /// Containers that are opened. Playlists and other text formats that name further files or hosts are not among them.
 const FORMATS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,m4v,ivf,obu,flv,\
                        live_flv,asf,ogg,mxf,nut,wtv,rm,mjpeg,mjpeg_2000,yuv4mpegpipe,dv,gif";
-/// Samples of all tracks of an MP4 file: the index takes 24 bytes of memory for each. Twelve days at 30 frames/s.
-const MOST_SAMPLES: u64 = 1 << 25;
+/// Samples of all tracks of an MP4 file: as many as one index can have, with 24 bytes of memory for each. Eight days at 30
+/// frames/s.
+const MOST_SAMPLES: u64 = (LARGEST_ALLOCATION / size_of::<ffi::AVIndexEntry>()) as u64;
 /// Samples that a byte of a file can hold: the smallest entry of an index has half a byte.
 const MOST_SAMPLES_PER_BYTE: u64 = 2;
 
@@ -106,11 +107,11 @@ pub(super) fn refuse_duration(path: &Path, what: &str, seconds: f64, limits: Lim
 
 fn refuse_claims(path: &Path, watch: &Watch) -> Result<(), MediaError> {
     let bytes = watch.len();
-    let Claims { samples, no_time_scale } =
-        boxes::claims(bytes, &mut |buffer, position| watch.read_exact_at(buffer, position).is_ok());
+    let claims = boxes::claims(bytes, &mut |buffer, position| watch.read_exact_at(buffer, position).is_ok());
     if watch.pulse.is_late() {
         return Err(watch.pulse.error());
     }
+    let Claims { samples, no_time_scale } = claims.map_err(|unknown| unknown_claims(path, unknown))?;
     let most = MOST_SAMPLES.min(bytes.saturating_mul(MOST_SAMPLES_PER_BYTE));
     if samples > most {
         return Err(MediaError::SamplesLimit { path: path.to_owned(), samples, bytes, most });
@@ -120,6 +121,18 @@ fn refuse_claims(path: &Path, watch: &Watch) -> Result<(), MediaError> {
         return Err(MediaError::TimestampsInvalid { path: path.to_owned(), reason });
     }
     Ok(())
+}
+
+fn unknown_claims(path: &Path, unknown: Unknown) -> MediaError {
+    let path = path.to_owned();
+    let corrupt = |reason: &str| MediaError::Corrupt { path: path.clone(), reason: reason.to_owned() };
+    match unknown {
+        Unknown::TooManyBoxes => corrupt("its index, the moov box, lies behind or among more boxes than any video has"),
+        Unknown::OutOfPlace => corrupt("the description of a track's format has tables of samples in it"),
+        Unknown::Compressed => {
+            MediaError::FormatDenied { path, reason: "its index is compressed, a cmov box".to_owned() }
+        }
+    }
 }
 
 struct Opening<'a> {
@@ -203,7 +216,7 @@ impl Opening<'_> {
         let (width, height) = unsafe { ((*parameters.as_ptr()).width, (*parameters.as_ptr()).height) };
         let (width, height) = (width.max(0) as u32, height.max(0) as u32);
         // A size that FFmpeg refused is not among the parameters.
-        let (width, height) = reasons.picture.filter(|_| width == 0 || height == 0).unwrap_or((width, height));
+        let (width, height) = reasons.any_picture().filter(|_| width == 0 || height == 0).unwrap_or((width, height));
         refuse_picture(self.path, width, height, self.limits)
     }
 
@@ -228,7 +241,8 @@ impl Opening<'_> {
 
     /// What FFmpeg's refusal comes to.
     fn error(&self, error: ffmpeg::Error) -> MediaError {
-        let Reasons { picture, too_many_streams, time_base, damage: _ } = messages::take();
+        let reasons = messages::take();
+        let Reasons { too_many_streams, time_base, .. } = reasons;
         let path = self.path.to_owned();
         if let Some(refusal) = self.watch.refusal() {
             return refusal;
@@ -239,7 +253,8 @@ impl Opening<'_> {
         if time_base {
             return self.no_time_base();
         }
-        if let Some(error) = picture.and_then(|(w, h)| refuse_picture(self.path, w, h, self.limits).err()) {
+        if let Some(error) = reasons.any_picture().and_then(|(w, h)| refuse_picture(self.path, w, h, self.limits).err())
+        {
             return error;
         }
         match error {

@@ -1,7 +1,11 @@
 //! What a video may ask of the machine that looks at it.
 
-use super::{MediaError, input};
+use super::{LARGEST_ALLOCATION, MediaError, input};
 use std::path::Path;
+
+/// What [`Limits::pixels`] can be at most. A pixel has up to eight bytes, and FFmpeg may get no more than
+/// `LARGEST_ALLOCATION` for a picture.
+pub const MOST_PIXELS: u64 = (LARGEST_ALLOCATION / 8) as u64;
 
 /// Bounds on one source. A video beyond one of them is refused with an error that names the setting.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -14,7 +18,7 @@ pub struct Limits {
     pub streams: u32,
     /// Bytes that may be read to find out what is in the file.
     pub probe_bytes: u64,
-    /// Bytes that the file may have, and that may be read of it in one pass over it.
+    /// Bytes that the file may have. A pass over it may read twice as many, and what is read to find out what is in it.
     pub read_bytes: u64,
     /// Wall-clock seconds that reading or decoding one packet may take. Counted only while somebody calls
     /// [`advance`](super::pulse::advance).
@@ -46,6 +50,13 @@ impl Limits {
     /// Fails if a video of so many seconds is longer than it may be.
     pub fn check_duration(&self, path: &Path, seconds: f64) -> Result<(), MediaError> {
         input::refuse_duration(path, "lasts", seconds, *self)
+    }
+
+    /// Bytes that may be read of a file in one pass over it. FFmpeg reads some of them again wherever it goes back or
+    /// ahead, to an index, or from the pictures to their sound.
+    pub(super) fn pass_bytes(&self) -> u64 {
+        const LOOKS: u64 = 1 << 20;
+        self.read_bytes.saturating_mul(2).saturating_add(self.probe_bytes).saturating_add(LOOKS)
     }
 
     /// Whether a picture of this size has more pixels than it may.

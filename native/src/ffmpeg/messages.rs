@@ -13,17 +13,35 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 pub(super) struct Reasons {
     /// Width and height of a picture that it would not make room for.
     pub picture: Option<(u32, u32)>,
+    /// Those of a picture that no memory could hold, whatever the limit. No camera has such, so that behind a file's
+    /// headers it is damage.
+    pub impossible_picture: Option<(u32, u32)>,
     pub too_many_streams: bool,
     pub time_base: bool,
     /// It met something that cannot be.
     pub damage: bool,
 }
 
+impl Reasons {
+    /// One that was refused for its size, whatever that was.
+    pub(super) fn any_picture(&self) -> Option<(u32, u32)> {
+        self.picture.or(self.impossible_picture)
+    }
+}
+
 /// Said of sound streams too, where they begin between two keyframes.
 const HARMLESS: [&[u8]; 2] = [b"mmco: unref short failure", b"co located POCs unavailable"];
 
 thread_local! {
-    static REASONS: Cell<Reasons> = const { Cell::new(Reasons { picture: None, too_many_streams: false, time_base: false, damage: false }) };
+    static REASONS: Cell<Reasons> = const {
+        Cell::new(Reasons {
+            picture: None,
+            impossible_picture: None,
+            too_many_streams: false,
+            time_base: false,
+            damage: false,
+        })
+    };
 }
 
 /// How C passes a `va_list` on.
@@ -68,7 +86,9 @@ unsafe extern "C" fn on_message(context: *mut c_void, level: c_int, format: *con
                 &raw mut no_prefix,
             );
         }
-        reasons.picture = size_in(&line).or(reasons.picture);
+        let impossible = text.starts_with(b"Picture size %ux%u is invalid");
+        let of_kind = if impossible { &mut reasons.impossible_picture } else { &mut reasons.picture };
+        *of_kind = size_in(&line).or(*of_kind);
     }
     reasons.too_many_streams |= text.starts_with(b"Number of streams exceeds max_streams");
     reasons.time_base |=
@@ -100,13 +120,17 @@ mod tests {
     fn the_library_still_says_why_it_refuses_a_picture() {
         listen();
         take();
-        // SAFETY: only numbers are looked at; no context is allowed.
-        let answer = unsafe {
+        let is_refused = |width, height| {
             let format = ffi::AVPixelFormat::AV_PIX_FMT_YUV420P;
-            ffi::av_image_check_size2(640, 360, 1000, format, 0, std::ptr::null_mut())
+            // SAFETY: only numbers are looked at; no context is allowed.
+            unsafe { ffi::av_image_check_size2(width, height, 1000, format, 0, std::ptr::null_mut()) < 0 }
         };
-        assert!(answer < 0);
-        assert_eq!(take().picture, Some((640, 360)));
+        assert!(is_refused(640, 360));
+        assert_eq!(take(), Reasons { picture: Some((640, 360)), ..Reasons::default() });
+        assert!(is_refused(65_535, 65_535));
+        let impossible = take();
+        assert_eq!(impossible, Reasons { impossible_picture: Some((65_535, 65_535)), ..Reasons::default() });
+        assert_eq!(impossible.any_picture(), Some((65_535, 65_535)));
         assert_eq!(take(), Reasons::default());
     }
 }

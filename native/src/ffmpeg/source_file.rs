@@ -81,7 +81,7 @@ impl Read for SourceFile {
         // What is added to the file while it is read is not part of it.
         let left = self.watch.len().saturating_sub(self.position);
         let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        if self.read.saturating_add(wanted as u64) > self.watch.limits.read_bytes {
+        if self.read.saturating_add(wanted as u64) > self.watch.limits.pass_bytes() {
             return self.refuse(Refusal::Bytes);
         }
         match self.watch.file.read_at(&mut buffer[..wanted], self.position) {
@@ -150,5 +150,25 @@ impl Watch {
             return Err(io::ErrorKind::TimedOut.into());
         }
         self.file.read_exact_at(buffer, position)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_the_allowed_size_can_be_read_twice_but_not_for_ever() {
+        let path = std::env::current_exe().unwrap();
+        let size = std::fs::metadata(&path).unwrap().len();
+        let limits = Limits { read_bytes: size, probe_bytes: 4096, ..Limits::default() };
+        let mut file = SourceFile::open(&path, limits).unwrap();
+        let mut pass = || {
+            file.seek(SeekFrom::Start(0)).unwrap();
+            io::copy(&mut file, &mut io::sink())
+        };
+        assert_eq!((pass().unwrap(), pass().unwrap()), (size, size));
+        assert!((0..100).any(|_| pass().is_err()));
+        assert!(matches!(file.watch().refusal(), Some(MediaError::BytesLimit { .. })));
     }
 }

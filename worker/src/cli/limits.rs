@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::source::Roots;
 use clap::Args;
-use framefleet_native::ffmpeg::limits::Limits;
+use framefleet_native::ffmpeg::limits::{Limits, MOST_PIXELS};
 use std::path::PathBuf;
 
 /// None of them changes the result of a video that is within it.
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 #[command(next_help_heading = "Limits on input")]
 pub struct LimitFlags {
     /// Pixels of a picture, width times height, as coded and as displayed. The default lets 4K pass and refuses 8K
-    /// (1 to 2147483647)
+    /// (1 to 67108864, for which the memory that FFmpeg gets in one piece is enough)
     #[arg(long, value_name = "PIXELS", default_value_t = Limits::default().pixels, value_parser = pixels)]
     max_pixels: u64,
 
@@ -27,7 +27,7 @@ pub struct LimitFlags {
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().probe_bytes, value_parser = probe_bytes)]
     max_probe_bytes: u64,
 
-    /// Bytes that a file may have, and that are read in one pass over it; the default is a tebibyte (1 or more)
+    /// Bytes that a file may have; one pass over it may read twice as many. The default is a tebibyte (1 or more)
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().read_bytes, value_parser = bytes)]
     max_bytes: u64,
 
@@ -62,7 +62,7 @@ impl LimitFlags {
 }
 
 fn pixels(text: &str) -> std::result::Result<u64, String> {
-    whole(text, 1, i32::MAX as u64)
+    whole(text, 1, MOST_PIXELS)
 }
 
 fn streams(text: &str) -> std::result::Result<u32, String> {
