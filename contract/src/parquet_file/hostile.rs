@@ -59,8 +59,8 @@ pub(super) fn check_pages(file: &File, metadata: &ParquetMetaData) -> Result<usi
     Ok(rows)
 }
 
-/// DELTA_LENGTH_BYTE_ARRAY and DELTA_BYTE_ARRAY, whose readers make room for as many values as the page claims. Ours has
-/// neither.
+/// `DELTA_LENGTH_BYTE_ARRAY` and `DELTA_BYTE_ARRAY`, whose readers make room for as many values as a page claims. Ours
+/// have neither.
 const UNUSED_ENCODINGS: std::ops::RangeInclusive<i64> = 6..=7;
 
 /// From the headers of its pages, which lie in `[at, end)` of the file.

@@ -126,10 +126,13 @@ mod tests {
             unsafe { ffi::av_image_check_size2(width, height, 1000, format, 0, std::ptr::null_mut()) < 0 }
         };
         assert!(is_refused(640, 360));
-        assert_eq!(take(), Reasons { picture: Some((640, 360)), ..Reasons::default() });
+        assert_eq!(take(), Reasons { picture: Some((640, 360)), damage: true, ..Reasons::default() });
         assert!(is_refused(65_535, 65_535));
         let impossible = take();
-        assert_eq!(impossible, Reasons { impossible_picture: Some((65_535, 65_535)), ..Reasons::default() });
+        assert_eq!(
+            impossible,
+            Reasons { impossible_picture: Some((65_535, 65_535)), damage: true, ..Reasons::default() }
+        );
         assert_eq!(impossible.any_picture(), Some((65_535, 65_535)));
         assert_eq!(take(), Reasons::default());
     }
