@@ -79,7 +79,7 @@ pub struct Run {
     #[arg(long, value_name = "FRAMES", default_value_t = ByteTrackSettings::default().track_buffer)]
     track_buffer: u32,
 
-    /// Cut long videos into segments of at least this many seconds; what is finished survives a crash. Changes no result, unless the video is damaged
+    /// Cut long videos into segments of at least this many seconds; what is finished survives a crash. Changes no result. What cannot be cut safely, and what is damaged, is one segment
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = positive)]
     segment_seconds: f64,
 
