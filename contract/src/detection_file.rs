@@ -32,7 +32,7 @@ pub struct SegmentInfo {
     pub index: u32,
     /// Frames that the decoder gave.
     pub decoded: u64,
-    /// Packets that it refused, and frames that it marked as damaged.
+    /// Packets at which it found damage.
     pub damaged: u64,
     /// Frames that went through the detector.
     pub inferred: u64,

@@ -14,7 +14,7 @@ pub struct Plan {
     pub video: Video,
     pub numbering: Numbering,
     pub segments: Vec<Segment>,
-    /// Whether every picture is decoded over an empty one. That takes time, and damage shows the same every time.
+    /// Whether damage is put up with, and every picture decoded over an empty one, so that it shows the same every time.
     #[serde(default)]
     pub clears_pictures: bool,
     /// Why the video is one segment.

@@ -31,7 +31,7 @@ pub struct DecodedFrame {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DecodeCounts {
     pub decoded: u64,
-    /// Packets that were refused, frames marked as damaged, and frames that came too late to be put in order.
+    /// Packets at which damage showed: by a refusal, a mark, a word in FFmpeg's log, or a frame that came too late.
     pub damaged: u64,
     /// One more than the greatest frame number.
     pub end_frame: i64,
