@@ -96,16 +96,8 @@ fn preprocess(criterion: &mut Criterion) {
 }
 
 fn manifest(case: &Case) -> Manifest {
-    Manifest {
-        head: HeadFamily::V8,
-        classes: vec!["thing".to_owned()],
-        input: InputTensor { name: "images".to_owned(), batch: Some(1), height: case.model, width: case.model },
-        output: "output".to_owned(),
-        stride: 32,
-        image_size: 640,
-        preprocessing: case.preprocessing,
-        reason: String::new(),
-    }
+    let input = InputTensor::nchw("images", [Some(1), case.model, case.model]);
+    Manifest::new(HeadFamily::V8, input, case.preprocessing)
 }
 
 criterion_group!(benches, preprocess);

@@ -60,6 +60,7 @@ impl Head {
                 HeadFamily::V8 => rows == 4 + self.classes && self.is_places(columns, 1),
                 HeadFamily::V5 => columns == 5 + self.classes && self.is_places(rows, 3),
                 HeadFamily::EndToEnd => columns == 6,
+                _ => false,
             },
             _ => false,
         };
@@ -78,6 +79,7 @@ impl Head {
             HeadFamily::V8 => format!("[B, {}, {places}]", 4 + self.classes),
             HeadFamily::V5 => format!("[B, {}, {}]", 3 * places, 5 + self.classes),
             HeadFamily::EndToEnd => "[B, D, 6]".to_owned(),
+            _ => String::new(),
         };
         format!("its output is {shape:?} for an input of {width}x{height}, where {expected} was expected")
     }
@@ -91,6 +93,7 @@ impl Head {
             HeadFamily::V8 => v8::decode(output, wanted, candidates),
             HeadFamily::V5 => v5::decode(output, wanted, candidates),
             HeadFamily::EndToEnd => end_to_end::decode(output, self.classes, wanted, candidates),
+            _ => {}
         }
     }
 

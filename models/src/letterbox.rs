@@ -94,17 +94,8 @@ mod tests {
     use framefleet_native::picture::Rotation;
 
     fn letterbox(preprocessing: Preprocessing, model: Option<u32>, picture: [u32; 2]) -> Letterbox {
-        let input = InputTensor { name: "images".to_owned(), batch: Some(1), height: model, width: model };
-        let manifest = Manifest {
-            head: HeadFamily::V8,
-            classes: vec!["thing".to_owned()],
-            input,
-            output: "output".to_owned(),
-            stride: 32,
-            image_size: 640,
-            preprocessing,
-            reason: String::new(),
-        };
+        let input = InputTensor::nchw("images", [Some(1), model, model]);
+        let manifest = Manifest::new(HeadFamily::V8, input, preprocessing);
         Letterbox::new(&manifest, Display { width: picture[0], height: picture[1], rotation: Rotation::None })
     }
 

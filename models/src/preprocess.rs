@@ -19,7 +19,7 @@ mod taps;
 use crate::{
     ModelError,
     letterbox::Letterbox,
-    manifest::{Manifest, Preprocessing, ValueRange},
+    manifest::{Manifest, Preprocessing},
 };
 use colour::Colours;
 use framefleet_native::picture::{Display, Matrix, Picture, Plane, Range, Rotation};
@@ -132,11 +132,7 @@ impl Preprocessor {
 
     /// Paints an input with the padding's grey. Filling leaves the padding alone, so once for each input is enough.
     pub fn paint_padding(&self, input: &mut [f32]) {
-        let scale = match self.preprocessing.values {
-            ValueRange::Bytes => 1.0,
-            ValueRange::Unit => 1.0 / 255.0,
-        };
-        input.fill(f32::from(self.preprocessing.pad) * scale);
+        input.fill(f32::from(self.preprocessing.pad) * self.preprocessing.scale as f32);
     }
 
     /// Writes a picture into an input of [`Preprocessor::input_len`] values, [3, H, W].

@@ -13,7 +13,7 @@ mod class_names;
 use crate::{
     heads::{LEVELS, places},
     letterbox::Size,
-    manifest::{HeadFamily, InputTensor, Manifest, Preprocessing},
+    manifest::{Defaults, HeadFamily, InputElement, InputTensor, Layout, Manifest, Preprocessing},
     onnx::{Dimension, Element, Header, Value},
 };
 
@@ -61,10 +61,12 @@ pub fn recognise(header: &Header) -> Result<Manifest, Refusal> {
         head: guess.family,
         classes,
         input,
-        output: output.name.clone(),
+        side_inputs: Vec::new(),
+        outputs: vec![output.name.clone()],
         stride,
         image_size: metadata.image_size.unwrap_or(IMAGE_SIZE).next_multiple_of(stride),
         preprocessing,
+        defaults: Defaults::default(),
         reason: format!("{}; {names}", guess.reason),
     })
 }
@@ -131,7 +133,7 @@ fn input(inputs: &[Value]) -> Result<InputTensor, Refusal> {
         return refuse("its input has not three colour channels in the second place (NCHW)");
     }
     let [batch, height, width] = [batch, height, width].map(Dimension::fixed);
-    Ok(InputTensor { name: input.name.clone(), batch, height, width })
+    Ok(InputTensor { name: input.name.clone(), element: InputElement::F32, layout: Layout::Nchw, batch, height, width })
 }
 
 fn check_sides(input: &InputTensor, stride: u32) -> Result<(), Refusal> {

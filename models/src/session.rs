@@ -162,7 +162,7 @@ impl Detector {
     }
 
     fn options(&self, output_shape: Option<Vec<usize>>) -> Result<RunOptions<HasSelectedOutputs>, ModelError> {
-        let name = self.manifest.output.as_str();
+        let name = self.manifest.outputs[0].as_str();
         let options = || {
             let mut outputs = OutputSelector::no_default().with(name);
             if let Some(shape) = output_shape {
@@ -219,7 +219,8 @@ fn run<T>(
     let invalid = |problem: String| ModelError::Invalid { model: name.to_owned(), problem };
     // A detector that is recognised has one input: naming it would cost a list.
     let outputs = session.run_with_options(ort::inputs![input], options).map_err(failed)?;
-    let output = outputs.get(&manifest.output).ok_or_else(|| invalid(format!("it gives no {}", manifest.output)))?;
+    let output =
+        outputs.get(&manifest.outputs[0]).ok_or_else(|| invalid(format!("it gives no {}", manifest.outputs[0])))?;
     let (shape, values) = output.try_extract_tensor::<f32>().map_err(|error| invalid(error.to_string()))?;
     let [batch, rows, columns] = **shape else { return Err(invalid(format!("its output is {shape:?}"))) };
     let shape = [batch, rows, columns].map(|length| usize::try_from(length).unwrap_or(0));

@@ -32,7 +32,7 @@ fn raw_yolox_wants_bgr_and_gets_numbered_or_coco_classes() {
     let yolox = manifest("yolox.onnx");
     assert_eq!((yolox.head, yolox.preprocessing), (HeadFamily::Yolox, Preprocessing::YOLOX));
     assert_eq!(yolox.classes, ["class0", "class1", "class2"]);
-    let input = InputTensor { name: "images".to_owned(), batch: Some(1), height: Some(64), width: Some(64) };
+    let input = InputTensor::nchw("images", [Some(1), Some(64), Some(64)]);
     assert_eq!((yolox.input, yolox.stride), (input, 32));
     let coco = manifest("yolox_coco.onnx");
     assert_eq!((coco.classes[0].as_str(), coco.classes[79].as_str()), ("person", "toothbrush"));

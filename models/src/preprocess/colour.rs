@@ -2,7 +2,7 @@
 
 use super::Geometry;
 use super::taps::{COLUMN_BITS, ROW_BITS};
-use crate::manifest::{ColourOrder, Preprocessing, ValueRange};
+use crate::manifest::{ColourOrder, Preprocessing};
 use framefleet_native::picture::{Matrix, Range};
 
 /// Coefficients that turn gathered samples into a model's values: fixed point, offsets, range and scale are folded in.
@@ -32,10 +32,7 @@ const LANES: usize = 8;
 
 impl Colours {
     pub fn new(geometry: &Geometry, preprocessing: Preprocessing) -> Self {
-        let highest = match preprocessing.values {
-            ValueRange::Bytes => 255.0,
-            ValueRange::Unit => 1.0,
-        };
+        let highest = 255.0 * preprocessing.scale;
         // Each product is made in f64 and rounded once.
         let sample = highest / f64::from(1_u32 << (ROW_BITS + COLUMN_BITS));
         let Conversion { luma, chroma, offset } = Conversion::new(geometry);

@@ -62,24 +62,13 @@ impl Image {
     }
 
     fn fill(&self, side: u32) -> Vec<f32> {
-        fill(
-            &manifest(side, Preprocessing { values: ValueRange::Bytes, ..Preprocessing::ULTRALYTICS }),
-            &self.picture(),
-        )
+        fill(&manifest(side, Preprocessing { scale: 1.0, ..Preprocessing::ULTRALYTICS }), &self.picture())
     }
 }
 
 fn manifest(side: u32, preprocessing: Preprocessing) -> Manifest {
-    Manifest {
-        head: HeadFamily::V8,
-        classes: vec!["thing".to_owned()],
-        input: InputTensor { name: "images".to_owned(), batch: Some(1), height: Some(side), width: Some(side) },
-        output: "output".to_owned(),
-        stride: 32,
-        image_size: 640,
-        preprocessing,
-        reason: String::new(),
-    }
+    let input = InputTensor::nchw("images", [Some(1), Some(side), Some(side)]);
+    Manifest::new(HeadFamily::V8, input, preprocessing)
 }
 
 fn fill(manifest: &Manifest, picture: &Picture<'_>) -> Vec<f32> {
@@ -257,6 +246,6 @@ fn rows_may_be_followed_by_anything() {
     for (plane, (data, columns)) in picture.planes.iter_mut().zip(planes.iter().zip([10, 5, 5])) {
         *plane = Plane { data, stride: columns + 7 };
     }
-    let preprocessing = Preprocessing { values: ValueRange::Bytes, ..Preprocessing::ULTRALYTICS };
+    let preprocessing = Preprocessing { scale: 1.0, ..Preprocessing::ULTRALYTICS };
     assert_eq!(fill(&manifest(32, preprocessing), &picture), image.fill(32));
 }
