@@ -80,6 +80,8 @@ error_codes! {
     ModelNotFound = "MODEL_NOT_FOUND", DeadLetter;
     /// Not an ONNX file, or one that ONNX Runtime cannot load or run.
     ModelInvalid = "MODEL_INVALID", DeadLetter;
+    /// The model reaches for what is not its own: a link or external data that lead out of its folder.
+    ModelDenied = "MODEL_DENIED", DeadLetter;
     /// An ONNX file whose inputs and outputs are those of no known detector.
     ModelUnrecognised = "MODEL_UNRECOGNISED", DeadLetter;
     /// ONNX Runtime is not installed where the program looks for it.

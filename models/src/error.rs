@@ -11,6 +11,14 @@ pub enum ModelError {
     #[error("model {model} cannot be used: {problem}; export it again, or try it with another ONNX tool")]
     Invalid { model: String, problem: String },
 
+    /// A link, or data kept outside the ONNX file, that lead out of the model's folder.
+    #[error("model {model} is denied: {problem}; put everything that belongs to it into its folder")]
+    Denied { model: String, problem: String },
+
+    /// Its files are not what they were when they were checked: somebody is still writing them.
+    #[error("model {model} changed while it was being checked; try again when it is complete")]
+    Changed { model: String },
+
     /// An ONNX file whose inputs and outputs are those of no known detector.
     #[error("model {model} was not recognised: {problem}; it has {seen}; {remedy}")]
     Unrecognised { model: String, problem: String, seen: String, remedy: String },
@@ -35,7 +43,8 @@ impl ModelError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::NotFound { .. } => ErrorCode::ModelNotFound,
-            Self::Invalid { .. } => ErrorCode::ModelInvalid,
+            Self::Invalid { .. } | Self::Changed { .. } => ErrorCode::ModelInvalid,
+            Self::Denied { .. } => ErrorCode::ModelDenied,
             Self::Unrecognised { .. } => ErrorCode::ModelUnrecognised,
             Self::RuntimeMissing { .. } => ErrorCode::RuntimeMissing,
             Self::InferenceFailed { .. } => ErrorCode::InferenceFailed,

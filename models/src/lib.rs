@@ -20,6 +20,7 @@
 //! ([`ModelError::Unrecognised`]). All of it is safe code, and no bytes of a file make it panic.
 
 mod catalog;
+pub mod check;
 mod error;
 pub mod heads;
 pub mod letterbox;
