@@ -16,11 +16,7 @@ mod colour;
 mod tests;
 mod taps;
 
-use crate::{
-    ModelError,
-    letterbox::Letterbox,
-    manifest::{Manifest, Preprocessing},
-};
+use crate::{ModelError, letterbox::Letterbox, manifest::Manifest};
 use colour::Colours;
 use framefleet_native::picture::{Display, Matrix, Picture, Plane, Range, Rotation};
 use taps::{COLUMN_BITS, Place, ROW_BITS, Sample, Tap, blend_rows};
@@ -61,7 +57,7 @@ impl From<&Picture<'_>> for Geometry {
 pub struct Preprocessor {
     geometry: Geometry,
     letterbox: Letterbox,
-    preprocessing: Preprocessing,
+    padding: [f32; 3],
     colours: Colours,
     luma: PlaneTaps,
     chroma: PlaneTaps,
@@ -101,7 +97,7 @@ impl Preprocessor {
         let chroma = PlaneTaps::new(&places, &geometry, geometry.chroma_shift_x, geometry.chroma_shift_y);
         let across = luma.columns.len();
         Ok(Self {
-            colours: Colours::new(&geometry, manifest.preprocessing),
+            colours: Colours::new(&geometry, &manifest.preprocessing),
             rows: Rows {
                 // One more than a row holds: a row of one sample is repeated, so that every tap has two.
                 blended: vec![0; geometry.width + 1],
@@ -110,7 +106,7 @@ impl Preprocessor {
             },
             geometry,
             letterbox,
-            preprocessing: manifest.preprocessing,
+            padding: colour::padding(&manifest.preprocessing),
             luma,
             chroma,
         })
@@ -132,7 +128,10 @@ impl Preprocessor {
 
     /// Paints an input with the padding's grey. Filling leaves the padding alone, so once for each input is enough.
     pub fn paint_padding(&self, input: &mut [f32]) {
-        input.fill(f32::from(self.preprocessing.pad) * self.preprocessing.scale as f32);
+        let plane = self.letterbox.model.width * self.letterbox.model.height;
+        for (plane, grey) in input.chunks_mut(plane).zip(self.padding) {
+            plane.fill(grey);
+        }
     }
 
     /// Writes a picture into an input of [`Preprocessor::input_len`] values, [3, H, W].

@@ -1,5 +1,5 @@
 use super::*;
-use crate::manifest::{HeadFamily, InputTensor};
+use crate::manifest::{ColourOrder, HeadFamily, InputTensor, Preprocessing, Resize};
 
 /// A picture with its own samples.
 #[derive(Clone)]
@@ -129,6 +129,38 @@ fn channels_are_in_the_models_order_and_range() {
     let bgr = first_pixel(&fill(&manifest(8, Preprocessing::YOLOX), &image.picture()));
     assert_near(&[bgr[2] / 255.0, bgr[1] / 255.0, bgr[0] / 255.0], &rgb, 1e-6);
     assert!(bgr[2] > bgr[0] && rgb.iter().all(|value| *value < 1.0));
+}
+
+#[test]
+fn the_mean_and_the_deviation_are_the_channels_own() {
+    let image = Image::pattern(64, 36, 1);
+    let odd =
+        Preprocessing { colour: ColourOrder::Bgr, resize: Resize::Letterbox, pad: 114, ..Preprocessing::IMAGENET };
+    for preprocessing in [Preprocessing::IMAGENET, Preprocessing::NANODET, odd] {
+        let Preprocessing { scale, mean, std, .. } = preprocessing;
+        let samples = Preprocessing { scale: 1.0, mean: [0.0; 3], std: [1.0; 3], ..preprocessing };
+        let samples = fill(&manifest(32, samples), &image.picture());
+        let seen = fill(&manifest(32, preprocessing), &image.picture());
+        for (index, (seen, sample)) in seen.iter().zip(samples).enumerate() {
+            let channel = index / (32 * 32);
+            let expected = (f64::from(sample) * scale - mean[channel]) / std[channel];
+            assert!((f64::from(*seen) - expected).abs() < 1e-5, "{preprocessing:?} at {index}: {seen}, not {expected}");
+        }
+    }
+}
+
+#[test]
+fn black_and_white_are_limits_after_normalising_too() {
+    // Beyond white, beyond black, and a red that green and blue have nothing of.
+    for (yuv, rgb) in [([255, 128, 128], [255.0; 3]), ([0, 128, 128], [0.0; 3]), ([81, 90, 240], [254.44, 0.0, 0.0])] {
+        let image = Image::flat(yuv);
+        for preprocessing in [Preprocessing::IMAGENET, Preprocessing::NANODET] {
+            let Preprocessing { scale, mean, std, colour, .. } = preprocessing;
+            let channels = if colour == ColourOrder::Rgb { rgb } else { [rgb[2], rgb[1], rgb[0]] };
+            let expected = [0, 1, 2].map(|channel| ((channels[channel] * scale - mean[channel]) / std[channel]) as f32);
+            assert_near(&first_pixel(&fill(&manifest(8, preprocessing), &image.picture())), &expected, 1e-3);
+        }
+    }
 }
 
 #[test]
