@@ -1,26 +1,32 @@
-//! From a decoded picture to a model's input in one pass: scale, turn, convert to RGB, normalise, lay out in planes.
+//! From a decoded picture to a model's input in one pass: scale, turn, convert to RGB, normalise, lay out.
 //!
 //! ```text
-//! Y, U, V rows ─► blend two rows (u16, 8.8) ─► gather two columns (i32) ─► matrix, clamp, scale (f32) ─► three planes
+//! Y, U, V rows ─► blend two rows (u16, 8.8) ─► gather two columns (i32) ─► matrix, normalise, clamp (f32) ─► input
 //! ```
 //!
-//! Nothing the size of a picture is stored in between: three rows at a time stay in the first-level cache.
+//! Nothing the size of a picture is stored in between: a few rows at a time stay in the first-level cache. An input of
+//! f32 in planes is written as it is converted; where it is narrower, interleaved or turned, a row is converted first.
 //!
 //! Sampling is bilinear over 2×2 samples with half-pixel centres and without antialiasing, as OpenCV's `INTER_LINEAR`
 //! does it and so as nearly every detector was trained and exported. Chroma is taken for the whole block of luma
 //! samples that shares it: that is what swscale does when it converts a picture to RGB at its own size, which is how
 //! Python programs get theirs, and it agrees with them better than chroma interpolated at its true place does.
 
+mod canvas;
 mod colour;
+mod input_value;
 #[cfg(test)]
 mod tests;
 mod taps;
 
+pub use input_value::InputValue;
+
 use crate::{
     ModelError,
     letterbox::Letterbox,
-    manifest::{Manifest, Preprocessing},
+    manifest::{Layout, Manifest},
 };
+use canvas::Canvas;
 use colour::Colours;
 use framefleet_native::picture::{Display, Matrix, Picture, Plane, Range, Rotation};
 use taps::{COLUMN_BITS, Place, ROW_BITS, Sample, Tap, blend_rows};
@@ -61,7 +67,9 @@ impl From<&Picture<'_>> for Geometry {
 pub struct Preprocessor {
     geometry: Geometry,
     letterbox: Letterbox,
-    preprocessing: Preprocessing,
+    layout: Layout,
+    /// Of each channel.
+    padding: [f32; 3],
     colours: Colours,
     luma: PlaneTaps,
     chroma: PlaneTaps,
@@ -86,8 +94,8 @@ struct Rows {
     blended: Vec<u16>,
     /// Y, U and V of the output row.
     gathered: [Vec<i32>; 3],
-    /// The first to third plane of the output row, where it becomes a column.
-    turned: [Vec<f32>; 3],
+    /// The first to third channel of the output row, where it is not written as it is.
+    converted: [Vec<f32>; 3],
 }
 
 impl Preprocessor {
@@ -101,16 +109,17 @@ impl Preprocessor {
         let chroma = PlaneTaps::new(&places, &geometry, geometry.chroma_shift_x, geometry.chroma_shift_y);
         let across = luma.columns.len();
         Ok(Self {
-            colours: Colours::new(&geometry, manifest.preprocessing),
+            colours: Colours::new(&geometry, &manifest.preprocessing),
             rows: Rows {
                 // One more than a row holds: a row of one sample is repeated, so that every tap has two.
                 blended: vec![0; geometry.width + 1],
                 gathered: std::array::from_fn(|_| vec![0; across]),
-                turned: std::array::from_fn(|_| vec![0.0; across]),
+                converted: std::array::from_fn(|_| vec![0.0; across]),
             },
             geometry,
             letterbox,
-            preprocessing: manifest.preprocessing,
+            layout: manifest.input.layout,
+            padding: colour::padding(&manifest.preprocessing),
             luma,
             chroma,
         })
@@ -125,23 +134,32 @@ impl Preprocessor {
         &self.letterbox
     }
 
-    /// How many values an input has.
+    /// How many values the input has for one picture.
     pub fn input_len(&self) -> usize {
         3 * self.letterbox.model.width * self.letterbox.model.height
     }
 
     /// Paints an input with the padding's grey. Filling leaves the padding alone, so once for each input is enough.
-    pub fn paint_padding(&self, input: &mut [f32]) {
-        input.fill(f32::from(self.preprocessing.pad) * self.preprocessing.scale as f32);
+    pub fn paint_padding<E: InputValue>(&self, input: &mut [E]) {
+        let mut grey = [E::default(); 3];
+        E::convert(&self.padding, &mut grey);
+        match self.layout {
+            Layout::Nchw | Layout::Chw => {
+                let plane = self.letterbox.model.width * self.letterbox.model.height;
+                input.chunks_mut(plane).zip(grey.iter().cycle()).for_each(|(plane, grey)| plane.fill(*grey));
+            }
+            Layout::Nhwc => input.as_chunks_mut().0.fill(grey),
+        }
     }
 
-    /// Writes a picture into an input of [`Preprocessor::input_len`] values, [3, H, W].
-    pub fn fill(&mut self, picture: &Picture<'_>, input: &mut [f32]) -> Result<(), ModelError> {
-        let planes = self.checked_planes(picture, input)?;
+    /// Writes a picture into an input of [`Preprocessor::input_len`] values, in the model's layout. That the values
+    /// are of the model's type is for the caller to see to.
+    pub fn fill<E: InputValue>(&mut self, picture: &Picture<'_>, input: &mut [E]) -> Result<(), ModelError> {
+        let planes = self.checked_planes(picture, input.len())?;
         let depth = self.geometry.depth;
-        let Rows { blended, gathered, turned } = &mut self.rows;
+        let Rows { blended, gathered, converted } = &mut self.rows;
         let [y, u, v] = gathered;
-        let mut canvas = Canvas::new(&self.letterbox, self.geometry.display.rotation, input);
+        let mut canvas = Canvas::new(&self.letterbox, self.layout, self.geometry.display.rotation, input);
         let mut last_chroma = None;
         for (index, (luma_row, chroma_row)) in self.luma.rows.iter().zip(&self.chroma.rows).enumerate() {
             planes[0].sample(*luma_row, &self.luma, depth, blended, y);
@@ -150,14 +168,14 @@ impl Preprocessor {
                 planes[1].sample(*chroma_row, &self.chroma, depth, blended, u);
                 planes[2].sample(*chroma_row, &self.chroma, depth, blended, v);
             }
-            canvas.write(index, turned, |output| self.colours.convert([y, u, v], output));
+            canvas.write(index, converted, |output| self.colours.convert([y, u, v], output));
         }
         Ok(())
     }
 
-    fn checked_planes<'a>(&self, picture: &Picture<'a>, input: &[f32]) -> Result<[PlaneRows<'a>; 3], ModelError> {
+    fn checked_planes<'a>(&self, picture: &Picture<'a>, input_len: usize) -> Result<[PlaneRows<'a>; 3], ModelError> {
         let invalid = |problem: String| ModelError::PictureInvalid { problem };
-        if !self.fits(picture) || input.len() != self.input_len() {
+        if !self.fits(picture) || input_len != self.input_len() {
             return Err(invalid("it is not of the geometry that the tables were made for".to_owned()));
         }
         let [luma, first, second] = picture.planes;
@@ -278,37 +296,5 @@ impl<'a> PlaneRows<'a> {
             blended[1] = blended[0];
         }
         taps.gather(&blended[..taps.width.max(2)], gathered);
-    }
-}
-
-/// The picture's place in the input.
-struct Canvas<'a> {
-    planes: [&'a mut [f32]; 3],
-    letterbox: &'a Letterbox,
-    quarter: bool,
-}
-
-impl<'a> Canvas<'a> {
-    fn new(letterbox: &'a Letterbox, rotation: Rotation, input: &'a mut [f32]) -> Self {
-        let plane = letterbox.model.width * letterbox.model.height;
-        let (first, rest) = input.split_at_mut(plane);
-        let (second, third) = rest.split_at_mut(plane);
-        Self { planes: [first, second, third], letterbox, quarter: is_quarter(rotation) }
-    }
-
-    /// Lets `convert` write the row of that number; with a quarter turn it becomes a column.
-    fn write(&mut self, index: usize, turned: &mut [Vec<f32>; 3], convert: impl FnOnce([&mut [f32]; 3])) {
-        let Letterbox { model, content, left, top, .. } = *self.letterbox;
-        if !self.quarter {
-            let start = (top + index) * model.width + left;
-            return convert(self.planes.each_mut().map(|plane| &mut plane[start..start + content.width]));
-        }
-        convert(turned.each_mut().map(Vec::as_mut_slice));
-        let start = top * model.width + left + index;
-        for (plane, column) in self.planes.iter_mut().zip(turned) {
-            for (target, value) in plane[start..].iter_mut().step_by(model.width).zip(column) {
-                *target = *value;
-            }
-        }
     }
 }

@@ -5,25 +5,25 @@ use super::taps::{COLUMN_BITS, ROW_BITS};
 use crate::manifest::{ColourOrder, Preprocessing};
 use framefleet_native::picture::{Matrix, Range};
 
-/// Coefficients that turn gathered samples into a model's values: fixed point, offsets, range and scale are folded in.
+/// Coefficients that turn gathered samples into a model's values: fixed point, offsets, range, scale, mean and
+/// deviation are folded in.
 #[derive(Debug, Clone, Copy)]
 pub struct Colours {
-    /// What a gathered Y counts for, in all channels.
-    luma: f32,
-    red: Chroma,
-    green: Chroma,
-    blue: Chroma,
+    red: Channel,
+    green: Channel,
+    blue: Channel,
     order: ColourOrder,
-    /// White.
-    highest: f32,
 }
 
-/// What gathered U and V count for in a channel, and what is added.
+/// What gathered Y, U and V count for in a channel, what is added, and the values of black and white.
 #[derive(Debug, Clone, Copy)]
-struct Chroma {
+struct Channel {
+    y: f32,
     u: f32,
     v: f32,
     offset: f32,
+    black: f32,
+    white: f32,
 }
 
 /// Columns converted together. All of them are read before any is written, so that the compiler can use vectors
@@ -31,17 +31,15 @@ struct Chroma {
 const LANES: usize = 8;
 
 impl Colours {
-    pub fn new(geometry: &Geometry, preprocessing: Preprocessing) -> Self {
-        let highest = 255.0 * preprocessing.scale;
-        // Each product is made in f64 and rounded once.
-        let sample = highest / f64::from(1_u32 << (ROW_BITS + COLUMN_BITS));
-        let Conversion { luma, chroma, offset } = Conversion::new(geometry);
-        let [red, green, blue] = [0, 1, 2].map(|channel| {
-            let [u, v] = chroma[channel].map(|weight| (weight * sample) as f32);
-            Chroma { u, v, offset: (offset[channel] * highest) as f32 }
-        });
+    pub fn new(geometry: &Geometry, preprocessing: &Preprocessing) -> Self {
+        let conversion = Conversion::new(geometry);
         let order = preprocessing.colour;
-        Self { luma: (luma * sample) as f32, red, green, blue, order, highest: highest as f32 }
+        let [red, green, blue] = [0, 1, 2].map(|colour| {
+            // The mean and the deviation are in the order of the input's channels.
+            let channel = if order == ColourOrder::Rgb { colour } else { 2 - colour };
+            conversion.channel(colour, preprocessing, channel)
+        });
+        Self { red, green, blue, order }
     }
 
     /// Converts one row. Each of the six slices has a value for each column.
@@ -67,17 +65,31 @@ impl Colours {
     /// Red, green and blue. Red has no part of U and blue none of V.
     #[inline]
     fn convert_columns<const N: usize>(&self, y: &[i32; N], u: &[i32; N], v: &[i32; N]) -> [[f32; N]; 3] {
+        let Self { red, green, blue, .. } = self;
         let mut colours = [[0.0; N]; 3];
         for column in 0..N {
-            let y = y[column] as f32 * self.luma;
-            let (u, v) = (u[column] as f32, v[column] as f32);
-            let limit = |value: f32| value.max(0.0).min(self.highest);
-            colours[0][column] = limit(y + (v * self.red.v + self.red.offset));
-            colours[1][column] = limit(y + (u * self.green.u + v * self.green.v + self.green.offset));
-            colours[2][column] = limit(y + (u * self.blue.u + self.blue.offset));
+            let (y, u, v) = (y[column] as f32, u[column] as f32, v[column] as f32);
+            colours[0][column] = red.limit(y * red.y + (v * red.v + red.offset));
+            colours[1][column] = green.limit(y * green.y + (u * green.u + v * green.v + green.offset));
+            colours[2][column] = blue.limit(y * blue.y + (u * blue.u + blue.offset));
         }
         colours
     }
+}
+
+impl Channel {
+    /// As comparisons, because `max` and `min` look for NaN too, of which there is none.
+    #[inline]
+    fn limit(&self, value: f32) -> f32 {
+        let value = if value > self.black { value } else { self.black };
+        if value < self.white { value } else { self.white }
+    }
+}
+
+/// The padding's grey, by channel of the input.
+pub fn padding(preprocessing: &Preprocessing) -> [f32; 3] {
+    let Preprocessing { scale, mean, std, pad, .. } = *preprocessing;
+    std::array::from_fn(|channel| (f32::from(pad) * scale as f32 - mean[channel] as f32) / std[channel] as f32)
 }
 
 /// R, G and B, 0 to 1, from Y, U and V on the scale of 8 bits: weights, and what is added.
@@ -109,5 +121,17 @@ impl Conversion {
         let chroma = [[0.0, red_v], [-blue * blue_u / green, -red * red_v / green], [blue_u, 0.0]];
         let luma = 1.0 / luma_span;
         Self { luma, chroma, offset: chroma.map(|[u, v]| -(luma * black + (u + v) * 128.0)) }
+    }
+
+    /// A channel of the input that holds a colour. Each product is made in f64 and rounded once.
+    fn channel(&self, colour: usize, preprocessing: &Preprocessing, channel: usize) -> Channel {
+        let Preprocessing { scale, mean, std, .. } = *preprocessing;
+        let (mean, std) = (mean[channel], std[channel]);
+        let highest = 255.0 * scale;
+        let sample = highest / f64::from(1_u32 << (ROW_BITS + COLUMN_BITS));
+        let weight = |weight: f64| (weight * sample / std) as f32;
+        let value = |share: f64| ((share * highest - mean) / std) as f32;
+        let [u, v] = self.chroma[colour].map(weight);
+        Channel { y: weight(self.luma), u, v, offset: value(self.offset[colour]), black: value(0.0), white: value(1.0) }
     }
 }

@@ -1,5 +1,7 @@
+mod inputs;
+
 use super::*;
-use crate::manifest::{HeadFamily, InputTensor};
+use crate::manifest::{ColourOrder, HeadFamily, InputTensor, Preprocessing, Resize};
 
 /// A picture with its own samples.
 #[derive(Clone)]
@@ -61,6 +63,22 @@ impl Image {
         }
     }
 
+    /// The same picture as it is stored where it has to be turned, which filling has to undo exactly. Chroma is at
+    /// full size, so that the blocks that share it turn with it.
+    fn turned(&self, rotation: Rotation) -> Self {
+        let (right, bottom) = (self.width - 1, self.height - 1);
+        let (width, height) = if is_quarter(rotation) { (self.height, self.width) } else { (self.width, self.height) };
+        let at = |plane: usize, x: usize, y: usize| self.planes[plane][y * self.width + x];
+        let image = Self::new(width, height, 0, |plane, x, y| match rotation {
+            Rotation::None => at(plane, x, y),
+            // Clockwise: a stored column becomes a row, a stored row a column counted from the right.
+            Rotation::Quarter => at(plane, right - y, x),
+            Rotation::Half => at(plane, right - x, bottom - y),
+            Rotation::ThreeQuarters => at(plane, y, bottom - x),
+        });
+        Self { rotation, ..image }
+    }
+
     fn fill(&self, side: u32) -> Vec<f32> {
         fill(&manifest(side, Preprocessing { scale: 1.0, ..Preprocessing::ULTRALYTICS }), &self.picture())
     }
@@ -72,8 +90,12 @@ fn manifest(side: u32, preprocessing: Preprocessing) -> Manifest {
 }
 
 fn fill(manifest: &Manifest, picture: &Picture<'_>) -> Vec<f32> {
+    fill_as(manifest, picture)
+}
+
+fn fill_as<E: InputValue>(manifest: &Manifest, picture: &Picture<'_>) -> Vec<E> {
     let mut preprocessor = Preprocessor::new(manifest, picture).unwrap();
-    let mut input = vec![f32::NAN; preprocessor.input_len()];
+    let mut input = vec![E::default(); preprocessor.input_len()];
     preprocessor.paint_padding(&mut input);
     preprocessor.fill(picture, &mut input).unwrap();
     input
@@ -132,6 +154,38 @@ fn channels_are_in_the_models_order_and_range() {
 }
 
 #[test]
+fn the_mean_and_the_deviation_are_the_channels_own() {
+    let image = Image::pattern(64, 36, 1);
+    let odd =
+        Preprocessing { colour: ColourOrder::Bgr, resize: Resize::Letterbox, pad: 114, ..Preprocessing::IMAGENET };
+    for preprocessing in [Preprocessing::IMAGENET, Preprocessing::NANODET, odd] {
+        let Preprocessing { scale, mean, std, .. } = preprocessing;
+        let samples = Preprocessing { scale: 1.0, mean: [0.0; 3], std: [1.0; 3], ..preprocessing };
+        let samples = fill(&manifest(32, samples), &image.picture());
+        let seen = fill(&manifest(32, preprocessing), &image.picture());
+        for (index, (seen, sample)) in seen.iter().zip(samples).enumerate() {
+            let channel = index / (32 * 32);
+            let expected = (f64::from(sample) * scale - mean[channel]) / std[channel];
+            assert!((f64::from(*seen) - expected).abs() < 1e-5, "{preprocessing:?} at {index}: {seen}, not {expected}");
+        }
+    }
+}
+
+#[test]
+fn black_and_white_are_limits_after_normalising_too() {
+    // Beyond white, beyond black, and a red that green and blue have nothing of.
+    for (yuv, rgb) in [([255, 128, 128], [255.0; 3]), ([0, 128, 128], [0.0; 3]), ([81, 90, 240], [254.44, 0.0, 0.0])] {
+        let image = Image::flat(yuv);
+        for preprocessing in [Preprocessing::IMAGENET, Preprocessing::NANODET] {
+            let Preprocessing { scale, mean, std, colour, .. } = preprocessing;
+            let channels = if colour == ColourOrder::Rgb { rgb } else { [rgb[2], rgb[1], rgb[0]] };
+            let expected = [0, 1, 2].map(|channel| ((channels[channel] * scale - mean[channel]) / std[channel]) as f32);
+            assert_near(&first_pixel(&fill(&manifest(8, preprocessing), &image.picture())), &expected, 1e-3);
+        }
+    }
+}
+
+#[test]
 fn at_its_own_size_a_picture_is_only_converted() {
     let image = Image::new(16, 16, 0, |plane, x, y| if plane == 0 { (16 + x + y * 13) as u8 } else { 128 });
     let expected: Vec<f32> = (0..256).map(|n| ((n % 16) + (n / 16) * 13) as f32 * 255.0 / 219.0).collect();
@@ -140,26 +194,12 @@ fn at_its_own_size_a_picture_is_only_converted() {
 
 #[test]
 fn every_turn_shows_the_picture_upright() {
-    // The upright picture is turned back by hand; filling has to undo it exactly, chroma at full size so that the
-    // blocks that share it turn with it.
     let upright = Image::pattern(6, 4, 0);
-    let stored = |rotation: Rotation| {
-        let (width, height) = if is_quarter(rotation) { (4, 6) } else { (6, 4) };
-        let at = |plane: usize, x: usize, y: usize| upright.planes[plane][y * 6 + x];
-        let image = Image::new(width, height, 0, |plane, x, y| match rotation {
-            Rotation::None => at(plane, x, y),
-            // Clockwise: a stored column becomes a row, a stored row a column counted from the right.
-            Rotation::Quarter => at(plane, 5 - y, x),
-            Rotation::Half => at(plane, 5 - x, 3 - y),
-            Rotation::ThreeQuarters => at(plane, y, 3 - x),
-        });
-        Image { rotation, ..image }
-    };
     for side in [4, 6, 9, 32] {
         let expected = upright.fill(side);
         for rotation in [Rotation::Quarter, Rotation::Half, Rotation::ThreeQuarters] {
             // Weights between rows are coarser than between columns, and a quarter turn swaps the two.
-            assert_near(&stored(rotation).fill(side), &expected, 1.0);
+            assert_near(&upright.turned(rotation).fill(side), &expected, 1.0);
         }
     }
 }
