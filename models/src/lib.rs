@@ -4,8 +4,8 @@
 //! models/                                         a decoded picture (planar YUV)
 //!    │ Catalog: name -> file                           │
 //!    ▼                                                 ▼
-//! Model ── onnx header ─► recognise ─► Manifest ─► preprocess   one pass: letterbox, colour, scale
-//!    │                                                 │ [B,3,H,W] f32
+//! Model ── onnx header ─► recognise ─► Manifest ─► preprocess   one pass: letterbox or stretch, colour, scale
+//!    │        model.toml ──┘                           │ f32, f16 or u8; NCHW, NHWC or CHW
 //!    └─ bytes ─────────────────────────────────────► session    ONNX Runtime, one thread
 //!                                                      │ the head's tensor
 //!                                                    heads      rows above the confidence
@@ -27,6 +27,7 @@ pub mod letterbox;
 pub mod manifest;
 mod model;
 pub mod nms;
+pub mod model_toml;
 mod onnx;
 pub mod preprocess;
 mod recognise;

@@ -66,6 +66,8 @@ pub enum HeadFamily {
     V6,
     /// `[B, D, 6]`: corners in pixels, score, class; duplicates are already gone. v10, YOLO26, `nms=True`.
     EndToEnd,
+    /// `[B, D, 6]`: centre and size as shares of the input, score, class. RT-DETR as Ultralytics exports it by now.
+    RtDetrListed,
     /// `[N, 7]`: picture, corners in pixels, class, score; duplicates are already gone. v7.
     V7EndToEnd,
     /// `[N, 7]`: picture, corners in pixels, score, class; duplicates are already gone. YOLO-NAS, flat format.

@@ -5,10 +5,19 @@ use crate::{heads::Candidate, letterbox::Corners};
 /// What suppression needs to know.
 #[derive(Debug, Clone, Copy)]
 pub struct Suppression {
-    /// A box goes when its IoU with a better one of its class is greater than this.
+    /// A box goes when its IoU with a better one in its scope is greater than this.
     pub iou: f32,
     /// At most this many boxes stay, the best ones.
     pub max_detections: usize,
+    pub scope: Scope,
+}
+
+/// Which boxes a better one can suppress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Those of its own class.
+    OneClass,
+    AllClasses,
 }
 
 /// Sorts candidates by falling score and keeps those that no better one of the same class covers.
@@ -24,7 +33,8 @@ pub fn suppress(candidates: &mut Vec<Candidate>, suppression: Suppression) {
         }
         let candidate = candidates[index];
         let covered = |better: &Candidate| {
-            better.class_id == candidate.class_id && iou(&better.corners, &candidate.corners) > suppression.iou
+            (suppression.scope == Scope::AllClasses || better.class_id == candidate.class_id)
+                && iou(&better.corners, &candidate.corners) > suppression.iou
         };
         if !candidates[..kept].iter().any(covered) {
             candidates[kept] = candidate;
@@ -69,7 +79,7 @@ mod tests {
     }
 
     fn anchors(mut candidates: Vec<Candidate>, max_detections: usize) -> Vec<u32> {
-        suppress(&mut candidates, Suppression { iou: 0.5, max_detections });
+        suppress(&mut candidates, Suppression { iou: 0.5, max_detections, scope: Scope::OneClass });
         candidates.iter().map(|candidate| candidate.anchor).collect()
     }
 
@@ -90,6 +100,13 @@ mod tests {
     #[test]
     fn boxes_of_other_classes_do_not_suppress() {
         assert_eq!(anchors(vec![candidate(0.0, 0.9, 0, 0), candidate(0.0, 0.8, 1, 1)], 300), [0, 1]);
+    }
+
+    #[test]
+    fn boxes_of_all_classes_suppress_where_that_is_wanted() {
+        let mut candidates = vec![candidate(0.0, 0.9, 0, 0), candidate(0.0, 0.8, 1, 1), candidate(40.0, 0.7, 1, 2)];
+        suppress(&mut candidates, Suppression { iou: 0.5, max_detections: 300, scope: Scope::AllClasses });
+        assert_eq!(candidates.iter().map(|candidate| candidate.anchor).collect::<Vec<_>>(), [0, 2]);
     }
 
     #[test]

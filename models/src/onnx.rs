@@ -4,7 +4,7 @@
 //! weights, without copying them. So a header costs microseconds whatever the file's size.
 
 use prost::Message;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 #[derive(Clone, PartialEq, Message)]
 struct ModelProto {
@@ -12,6 +12,14 @@ struct ModelProto {
     graph: Option<GraphProto>,
     #[prost(message, repeated, tag = "14")]
     metadata_props: Vec<StringEntry>,
+    #[prost(message, repeated, tag = "25")]
+    functions: Vec<FunctionProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct FunctionProto {
+    #[prost(message, repeated, tag = "7")]
+    node: Vec<NodeProto>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -42,12 +50,28 @@ struct NodeProto {
     output: Vec<String>,
     #[prost(string, tag = "4")]
     op_type: String,
+    #[prost(message, repeated, tag = "5")]
+    attribute: Vec<AttributeProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct AttributeProto {
+    #[prost(message, optional, tag = "5")]
+    t: Option<TensorProto>,
+    #[prost(message, optional, tag = "6")]
+    g: Option<GraphProto>,
+    #[prost(message, repeated, tag = "10")]
+    tensors: Vec<TensorProto>,
+    #[prost(message, repeated, tag = "11")]
+    graphs: Vec<GraphProto>,
 }
 
 #[derive(Clone, PartialEq, Message)]
 struct TensorProto {
     #[prost(string, tag = "8")]
     name: String,
+    #[prost(message, repeated, tag = "13")]
+    external_data: Vec<StringEntry>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -93,6 +117,8 @@ pub struct Header {
     pub inputs: Vec<Value>,
     pub outputs: Vec<Value>,
     pub metadata: BTreeMap<String, String>,
+    /// Files beside this one that hold weights, as the ONNX file names them; without repeats, sorted.
+    pub external_files: Vec<String>,
     nodes: Vec<NodeProto>,
     initializers: HashSet<String>,
 }
@@ -110,6 +136,11 @@ pub struct Value {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Element {
     F32,
+    F16,
+    F64,
+    U8,
+    I32,
+    I64,
     /// Another one, by its number in `TensorProto.DataType`; 0 for what is no tensor.
     Other(i32),
 }
@@ -138,12 +169,16 @@ impl Header {
         }
         let model = ModelProto::decode(bytes).map_err(|error| format!("it is not an ONNX file ({error})"))?;
         let graph = model.graph.ok_or("it is not an ONNX file (no graph in it)")?;
+        let mut external = BTreeSet::new();
+        external_in_graph(&graph, &mut external);
+        external_in_nodes(model.functions.iter().flat_map(|function| &function.node), &mut external);
         let initializers: HashSet<String> = graph.initializer.into_iter().map(|tensor| tensor.name).collect();
         let inputs = graph.input.into_iter().filter(|input| !initializers.contains(&input.name));
         Ok(Self {
             inputs: inputs.map(Value::from).collect(),
             outputs: graph.output.into_iter().map(Value::from).collect(),
             metadata: model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect(),
+            external_files: external.into_iter().collect(),
             nodes: graph.node,
             initializers,
         })
@@ -172,6 +207,60 @@ impl Header {
         sources
     }
 
+    /// What the operation that makes a tensor joins, if it joins anything; moving values around before is passed over.
+    pub fn joined_by(&self, name: &str) -> Vec<&str> {
+        match self.maker_of(name) {
+            Some(node) if node.op_type == "Concat" => node.input.iter().map(String::as_str).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether a tensor has the same values whatever the picture, seen from the operation that makes it.
+    pub fn is_constant(&self, name: &str) -> bool {
+        match self.maker_of(name) {
+            Some(node) => match node.op_type.as_str() {
+                "Constant" | "ConstantOfShape" => true,
+                "Expand" => node.input.first().is_some_and(|input| self.is_constant_value(input)),
+                _ => false,
+            },
+            None => self.initializers.contains(name),
+        }
+    }
+
+    fn is_constant_value(&self, name: &str) -> bool {
+        self.initializers.contains(name)
+            || self.maker_of(name).is_some_and(|node| matches!(node.op_type.as_str(), "Constant" | "ConstantOfShape"))
+    }
+
+    /// Whether a tensor is a multiple of an exponential.
+    pub fn is_exponential(&self, name: &str) -> bool {
+        let is_exp = |name: &str| self.maker_of(name).is_some_and(|node| node.op_type == "Exp");
+        match self.maker_of(name) {
+            Some(node) if node.op_type == "Mul" => node.input.iter().any(|input| is_exp(input)),
+            _ => is_exp(name),
+        }
+    }
+
+    /// The operation that makes a tensor, or the one that made what was only moved around since.
+    fn maker_of(&self, name: &str) -> Option<&NodeProto> {
+        let mut name = name;
+        // Each step is another operation, so a graph in a circle ends too.
+        for _ in 0..=self.nodes.len() {
+            let node = self.nodes.iter().find(|node| node.output.iter().any(|output| output == name))?;
+            if !moves_values(&node.op_type) {
+                return Some(node);
+            }
+            name = node.input.first()?;
+        }
+        None
+    }
+
+    /// The operations that read a tensor of that name first-hand.
+    pub fn readers_of(&self, name: &str) -> impl Iterator<Item = &str> {
+        let reads = move |node: &&NodeProto| node.input.iter().any(|input| input == name);
+        self.nodes.iter().filter(reads).map(|node| node.op_type.as_str())
+    }
+
     /// Inputs and outputs with their types and shapes, for a person to read.
     pub fn describe(&self) -> String {
         format!("inputs {} and outputs {}", list(&self.inputs), list(&self.outputs))
@@ -183,11 +272,37 @@ fn moves_values(op_type: &str) -> bool {
     matches!(op_type, "Transpose" | "Reshape" | "Flatten" | "Identity" | "Slice" | "Split" | "Squeeze" | "Unsqueeze")
 }
 
+/// Names of external files in a graph and in those inside its operations. As deep as prost lets messages be.
+fn external_in_graph(graph: &GraphProto, names: &mut BTreeSet<String>) {
+    external_in_tensors(&graph.initializer, names);
+    external_in_nodes(&graph.node, names);
+}
+
+fn external_in_nodes<'a>(nodes: impl IntoIterator<Item = &'a NodeProto>, names: &mut BTreeSet<String>) {
+    for attribute in nodes.into_iter().flat_map(|node| &node.attribute) {
+        external_in_tensors(attribute.t.iter().chain(&attribute.tensors), names);
+        for graph in attribute.g.iter().chain(&attribute.graphs) {
+            external_in_graph(graph, names);
+        }
+    }
+}
+
+fn external_in_tensors<'a>(tensors: impl IntoIterator<Item = &'a TensorProto>, names: &mut BTreeSet<String>) {
+    let locations =
+        tensors.into_iter().flat_map(|tensor| &tensor.external_data).filter(|entry| entry.key == "location");
+    names.extend(locations.map(|entry| entry.value.clone()));
+}
+
 impl From<ValueInfo> for Value {
     fn from(info: ValueInfo) -> Self {
         let tensor = info.r#type.and_then(|r#type| r#type.tensor_type);
         let element = match tensor.as_ref().map_or(0, |tensor| tensor.elem_type) {
             1 => Element::F32,
+            2 => Element::U8,
+            6 => Element::I32,
+            7 => Element::I64,
+            10 => Element::F16,
+            11 => Element::F64,
             other => Element::Other(other),
         };
         let shape = tensor.and_then(|tensor| tensor.shape);
@@ -243,14 +358,14 @@ impl Element {
     pub fn describe(self) -> String {
         let name = match self {
             Self::F32 => "f32",
-            Self::Other(2) => "u8",
+            Self::F16 => "f16",
+            Self::F64 => "f64",
+            Self::U8 => "u8",
+            Self::I32 => "i32",
+            Self::I64 => "i64",
             Self::Other(3) => "i8",
-            Self::Other(6) => "i32",
-            Self::Other(7) => "i64",
             Self::Other(8) => "string",
             Self::Other(9) => "bool",
-            Self::Other(10) => "f16",
-            Self::Other(11) => "f64",
             Self::Other(16) => "bf16",
             Self::Other(0) => "no tensor",
             Self::Other(number) => return format!("element type {number}"),

@@ -1,19 +1,21 @@
+//! A model in ONNX Runtime, and what it sees in a picture.
+
+mod inputs;
+mod outputs;
+
 use crate::{
     Model, ModelError, Runtime,
-    heads::{Candidate, Head, Wanted},
+    heads::{Candidate, Head, OutputView, Wanted},
     letterbox::{Corners, Size},
-    manifest::{HeadFamily, Manifest},
-    nms::{self, Suppression},
+    manifest::Manifest,
+    nms::{self, Scope, Suppression},
     preprocess::Preprocessor,
 };
 use framefleet_contract::detection::Detection;
 use framefleet_native::picture::Picture;
-use ndarray::{ArrayView3, Axis};
-use ort::{
-    memory::Allocator,
-    session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, builder::GraphOptimizationLevel},
-    value::Tensor,
-};
+use inputs::Inputs;
+use ort::session::{HasSelectedOutputs, RunOptions, Session, builder::GraphOptimizationLevel};
+use outputs::{Outputs, Seen};
 use std::time::Instant;
 
 /// Which detections are kept.
@@ -21,7 +23,7 @@ use std::time::Instant;
 pub struct Thresholds {
     /// The least score, 0 to 1.
     pub confidence: f32,
-    /// Of two boxes of one class whose IoU is greater than this, the better one stays.
+    /// Of two boxes whose IoU is greater than this, the better one stays.
     pub iou: f32,
     /// The class ids that are wanted; `None` for all. A place counts as its best class, wanted or not.
     pub classes: Option<Vec<i32>>,
@@ -47,8 +49,9 @@ pub struct Detector {
     manifest: Manifest,
     session: Session,
     prepared: Option<Prepared>,
-    /// Input sizes for which the output was seen to be what the head reads, and its shape.
-    verified: Vec<(Size, Vec<usize>)>,
+    /// Input sizes for which the outputs were seen to be what the head reads, and what they were like.
+    verified: Vec<(Size, Vec<Seen>)>,
+    outputs: Outputs,
     candidates: Vec<Candidate>,
     detections: Vec<Detection>,
     times: StageTimes,
@@ -57,10 +60,10 @@ pub struct Detector {
 /// What depends on the pictures' geometry.
 struct Prepared {
     preprocessor: Preprocessor,
-    /// [B, 3, H, W]; only the first picture of a batch is ever filled, the others stay zero.
-    input: Tensor<f32>,
+    /// Only the first picture of a batch is ever filled, the others keep the padding's grey.
+    inputs: Inputs,
     head: Head,
-    /// Asks for the one output that the head reads, into memory of its own where its size is known.
+    /// Asks for the outputs that the head reads, into memory of their own where their size is known.
     options: RunOptions<HasSelectedOutputs>,
 }
 
@@ -68,7 +71,7 @@ impl Detector {
     /// Loads a model into a session of its own. An input of fixed size is tried at once, an open one with the first
     /// picture: [`ModelError::Invalid`] where the outputs are not what the manifest says.
     pub fn new(runtime: &Runtime, model: &Model) -> Result<Self, ModelError> {
-        let session = session(runtime, model.bytes())
+        let session = session(runtime, model)
             .map_err(|error| ModelError::Invalid { model: model.name.clone(), problem: error.to_string() })?;
         let mut detector = Self {
             name: model.name.clone(),
@@ -76,6 +79,7 @@ impl Detector {
             session,
             prepared: None,
             verified: Vec::new(),
+            outputs: Outputs::default(),
             candidates: Vec::new(),
             detections: Vec::new(),
             times: StageTimes::default(),
@@ -90,29 +94,27 @@ impl Detector {
     ///
     /// Boxes are in pixels of the picture as displayed, clipped to it; what is empty after that is left out. The
     /// first picture of a new geometry makes tables, and of a new input size runs the model once more to look at its
-    /// output; after that nothing is allocated here, and by ONNX Runtime only the output.
+    /// output; after that nothing is allocated here for a model with one input and outputs of f32, and by ONNX Runtime
+    /// only the outputs.
     pub fn detect(&mut self, picture: &Picture<'_>, thresholds: &Thresholds) -> Result<&[Detection], ModelError> {
         let start = Instant::now();
-        let prepared = match self.prepared.take() {
-            Some(prepared) if prepared.preprocessor.fits(picture) => prepared,
-            _ => self.prepare(picture)?,
-        };
-        let Prepared { preprocessor, input, head, options } = self.prepared.insert(prepared);
-        let picture_len = preprocessor.input_len();
-        preprocessor.fill(picture, &mut input.extract_tensor_mut().1[..picture_len])?;
+        self.fill(picture)?;
         let filled = Instant::now();
+        let prepared = self.prepared.as_ref().ok_or_else(|| lost(&self.name))?;
         let candidates = &mut self.candidates;
         candidates.clear();
-        let inferred = run(&self.name, &self.manifest, &mut self.session, input, head, options, |output| {
+        let read = |views: &[OutputView<'_>]| {
             let inferred = Instant::now();
             let wanted = Wanted { confidence: thresholds.confidence, classes: thresholds.classes.as_deref() };
-            head.decode(&output.index_axis(Axis(0), 0), wanted, candidates);
+            prepared.head.decode(views, wanted, candidates);
             inferred
-        })?;
-        let letterbox = preprocessor.letterbox();
+        };
+        let run = Run { name: &self.name, manifest: &self.manifest, session: &mut self.session };
+        let inferred = run.run(&prepared.inputs, &prepared.head, &prepared.options, &mut self.outputs, read)?;
+        let letterbox = prepared.preprocessor.letterbox();
         // What cannot be seen must neither suppress a box nor take a place among the best.
         candidates.retain(|candidate| letterbox.source_from_model(candidate.corners).is_some());
-        select(head, thresholds, candidates);
+        select(&prepared.head, &self.manifest, thresholds, candidates);
         self.detections.clear();
         self.detections.extend(candidates.iter().filter_map(|candidate| {
             let Corners { x1, y1, x2, y2 } = letterbox.source_from_model(candidate.corners)?;
@@ -126,66 +128,87 @@ impl Detector {
         Ok(&self.detections)
     }
 
+    /// Runs the model on a picture and gives the shapes and types of the outputs that the head reads, in its order.
+    ///
+    /// # Errors
+    /// [`ModelError::Invalid`] if a value in them is not finite.
+    pub fn inspect(&mut self, picture: &Picture<'_>) -> Result<Vec<Seen>, ModelError> {
+        self.fill(picture)?;
+        let prepared = self.prepared.as_ref().ok_or_else(|| lost(&self.name))?;
+        let names = &self.manifest.outputs;
+        let read = |views: &[OutputView<'_>]| {
+            let mut names = names.iter().zip(views);
+            names.find_map(|(name, view)| {
+                let infinite = view.values.iter().filter(|value| !value.is_finite()).count();
+                (infinite > 0).then(|| format!("{infinite} of {} values of {name} are not finite", view.values.len()))
+            })
+        };
+        let run = Run { name: &self.name, manifest: &self.manifest, session: &mut self.session };
+        let problem = run.run(&prepared.inputs, &prepared.head, &prepared.options, &mut self.outputs, read)?;
+        match problem {
+            Some(problem) => Err(ModelError::Invalid { model: self.name.clone(), problem }),
+            None => Ok(self.outputs.seen().to_vec()),
+        }
+    }
+
     /// How long the last picture took.
     pub fn last_times(&self) -> StageTimes {
         self.times
     }
 
+    /// Puts a picture into the input.
+    fn fill(&mut self, picture: &Picture<'_>) -> Result<(), ModelError> {
+        let prepared = match self.prepared.take() {
+            Some(prepared) if prepared.preprocessor.fits(picture) => prepared,
+            _ => self.prepare(picture)?,
+        };
+        let Prepared { preprocessor, inputs, .. } = self.prepared.insert(prepared);
+        inputs.fill(preprocessor, picture)
+    }
+
     fn prepare(&mut self, picture: &Picture<'_>) -> Result<Prepared, ModelError> {
         let preprocessor = Preprocessor::new(&self.manifest, picture)?;
         let size = preprocessor.letterbox().model;
-        let output_shape = self.verify(size)?;
-        let options = self.options(Some(output_shape).filter(|_| self.manifest.head != HeadFamily::EndToEnd))?;
-        let mut input = self.empty_input(size)?;
-        let picture_len = preprocessor.input_len();
-        preprocessor.paint_padding(&mut input.extract_tensor_mut().1[..picture_len]);
-        Ok(Prepared { preprocessor, input, head: self.head(size), options })
+        let head = self.head(size);
+        let seen = self.verify(size)?;
+        let shapes = seen.iter().all(Seen::is_f32).then_some(seen).filter(|_| head.has_fixed_shape());
+        let options = outputs::options(&self.manifest.outputs, shapes.as_deref()).map_err(self.failed())?;
+        let mut inputs = Inputs::new(&self.manifest, size).map_err(self.failed())?;
+        inputs.paint_padding(&preprocessor);
+        Ok(Prepared { preprocessor, inputs, head, options })
     }
 
-    /// Runs the model on an empty input, to see its output before anything rests on it. Gives the output's shape.
-    fn verify(&mut self, size: Size) -> Result<Vec<usize>, ModelError> {
-        if let Some((_, shape)) = self.verified.iter().find(|(verified, _)| *verified == size) {
-            return Ok(shape.clone());
+    /// Runs the model on an empty input, to see its outputs before anything rests on them.
+    fn verify(&mut self, size: Size) -> Result<Vec<Seen>, ModelError> {
+        if let Some((_, seen)) = self.verified.iter().find(|(verified, _)| *verified == size) {
+            return Ok(seen.clone());
         }
-        let input = self.empty_input(size)?;
+        let inputs = Inputs::new(&self.manifest, size).map_err(self.failed())?;
+        let options = outputs::options(&self.manifest.outputs, None).map_err(self.failed())?;
         let head = self.head(size);
-        let options = self.options(None)?;
-        let seen = run(&self.name, &self.manifest, &mut self.session, &input, &head, &options, |output| {
-            output.shape().to_vec()
-        });
-        let shape = seen.map_err(|error| match error {
+        let run = Run { name: &self.name, manifest: &self.manifest, session: &mut self.session };
+        run.run(&inputs, &head, &options, &mut self.outputs, |_| ()).map_err(|error| match error {
             ModelError::InferenceFailed { model, problem } => ModelError::Invalid { model, problem },
             other => other,
         })?;
-        self.verified.push((size, shape.clone()));
-        Ok(shape)
-    }
-
-    fn options(&self, output_shape: Option<Vec<usize>>) -> Result<RunOptions<HasSelectedOutputs>, ModelError> {
-        let name = self.manifest.outputs[0].as_str();
-        let options = || {
-            let mut outputs = OutputSelector::no_default().with(name);
-            if let Some(shape) = output_shape {
-                outputs = outputs.preallocate(name, Tensor::<f32>::new(&Allocator::default(), shape)?);
-            }
-            Ok(RunOptions::new()?.with_outputs(outputs))
-        };
-        options().map_err(|error: ort::Error| ModelError::InferenceFailed {
-            model: self.name.clone(),
-            problem: error.to_string(),
-        })
+        let seen = self.outputs.seen().to_vec();
+        self.verified.push((size, seen.clone()));
+        Ok(seen)
     }
 
     fn head(&self, model: Size) -> Head {
         Head { family: self.manifest.head, classes: self.manifest.classes.len(), model }
     }
 
-    fn empty_input(&self, size: Size) -> Result<Tensor<f32>, ModelError> {
-        let batch = self.manifest.input.batch.unwrap_or(1) as usize;
-        let values = vec![0.0; batch * 3 * size.height * size.width];
-        Tensor::from_array(([batch, 3, size.height, size.width], values))
-            .map_err(|error| ModelError::InferenceFailed { model: self.name.clone(), problem: error.to_string() })
+    fn failed(&self) -> impl Fn(ort::Error) -> ModelError + use<> {
+        let model = self.name.clone();
+        move |error| ModelError::InferenceFailed { model: model.clone(), problem: error.to_string() }
     }
+}
+
+/// A picture was filled in just before, so that this never comes to be.
+fn lost(name: &str) -> ModelError {
+    ModelError::InferenceFailed { model: name.to_owned(), problem: "its input was lost".to_owned() }
 }
 
 impl std::fmt::Debug for Prepared {
@@ -195,44 +218,56 @@ impl std::fmt::Debug for Prepared {
 }
 
 /// One thread each for an operation and for the graph, and nobody spins: cores are filled by more detectors.
-fn session(runtime: &Runtime, bytes: &[u8]) -> ort::Result<Session> {
-    Session::builder(runtime.environment())?
+fn session(runtime: &Runtime, model: &Model) -> ort::Result<Session> {
+    let mut builder = Session::builder(runtime.environment())?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(1)?
         .with_inter_threads(1)?
         .with_intra_op_spinning(false)?
-        .with_inter_op_spinning(false)?
-        .commit_from_memory(bytes)
+        .with_inter_op_spinning(false)?;
+    for (name, bytes) in model.external() {
+        builder = builder.with_external_initializer_file_in_memory(name, bytes.clone())?;
+    }
+    builder.commit_from_memory(model.bytes())
 }
 
-/// Runs the model and lets `read` see the output, if it is what the head reads.
-fn run<T>(
-    name: &str,
-    manifest: &Manifest,
-    session: &mut Session,
-    input: &Tensor<f32>,
-    head: &Head,
-    options: &RunOptions<HasSelectedOutputs>,
-    read: impl FnOnce(ArrayView3<'_, f32>) -> T,
-) -> Result<T, ModelError> {
-    let failed = |error: ort::Error| ModelError::InferenceFailed { model: name.to_owned(), problem: error.to_string() };
-    let invalid = |problem: String| ModelError::Invalid { model: name.to_owned(), problem };
-    // A detector that is recognised has one input: naming it would cost a list.
-    let outputs = session.run_with_options(ort::inputs![input], options).map_err(failed)?;
-    let output =
-        outputs.get(&manifest.outputs[0]).ok_or_else(|| invalid(format!("it gives no {}", manifest.outputs[0])))?;
-    let (shape, values) = output.try_extract_tensor::<f32>().map_err(|error| invalid(error.to_string()))?;
-    let [batch, rows, columns] = **shape else { return Err(invalid(format!("its output is {shape:?}"))) };
-    let shape = [batch, rows, columns].map(|length| usize::try_from(length).unwrap_or(0));
-    head.check(&shape).map_err(invalid)?;
-    Ok(read(ArrayView3::from_shape(shape, values).map_err(|error| invalid(error.to_string()))?))
+/// What a run needs beside its inputs and outputs.
+struct Run<'a> {
+    name: &'a str,
+    manifest: &'a Manifest,
+    session: &'a mut Session,
+}
+
+impl Run<'_> {
+    /// Runs the model and lets `read` see the outputs, if they are what the head reads.
+    fn run<T>(
+        self,
+        inputs: &Inputs,
+        head: &Head,
+        options: &RunOptions<HasSelectedOutputs>,
+        outputs: &mut Outputs,
+        read: impl FnOnce(&[OutputView<'_>]) -> T,
+    ) -> Result<T, ModelError> {
+        let failed =
+            |error: ort::Error| ModelError::InferenceFailed { model: self.name.to_owned(), problem: error.to_string() };
+        let invalid = |problem: String| ModelError::Invalid { model: self.name.to_owned(), problem };
+        let values = match inputs.named() {
+            // A detector with one input: naming it would cost a list.
+            None => self.session.run_with_options(ort::inputs![inputs.picture()], options),
+            Some(named) => self.session.run_with_options(named, options),
+        };
+        let values = values.map_err(failed)?;
+        let read = outputs.read(&self.manifest.outputs, &values, |views| head.check(views).map(|()| read(views)));
+        read.and_then(|checked| checked).map_err(invalid)
+    }
 }
 
 /// Leaves the best candidates, in their final order.
-fn select(head: &Head, thresholds: &Thresholds, candidates: &mut Vec<Candidate>) {
+fn select(head: &Head, manifest: &Manifest, thresholds: &Thresholds, candidates: &mut Vec<Candidate>) {
     let max_detections = thresholds.max_detections;
     if head.needs_suppression() {
-        nms::suppress(candidates, Suppression { iou: thresholds.iou, max_detections });
+        let scope = if manifest.defaults.class_agnostic { Scope::AllClasses } else { Scope::OneClass };
+        nms::suppress(candidates, Suppression { iou: thresholds.iou, max_detections, scope });
     } else {
         nms::sort(candidates);
         candidates.truncate(max_detections);

@@ -45,11 +45,16 @@ fn thresholds() -> Thresholds {
 
 #[track_caller]
 fn assert_detections(seen: &[Detection], expected: &[(i32, f32, [f32; 4])]) {
+    assert_near(seen, expected, 2e-4);
+}
+
+#[track_caller]
+fn assert_near(seen: &[Detection], expected: &[(i32, f32, [f32; 4])], tolerance: f32) {
     assert_eq!(seen.len(), expected.len(), "{seen:?}");
     for (seen, (class_id, score, [x1, y1, x2, y2])) in seen.iter().zip(expected) {
         assert_eq!(seen.class_id, *class_id, "{seen:?}");
         let pairs = [(seen.score, score), (seen.x1, x1), (seen.y1, y1), (seen.x2, x2), (seen.y2, y2)];
-        assert!(pairs.iter().all(|(seen, expected)| (seen - *expected).abs() < 2e-4), "{seen:?} {expected:?}");
+        assert!(pairs.iter().all(|(seen, expected)| (seen - *expected).abs() < tolerance), "{seen:?} {expected:?}");
     }
 }
 
@@ -104,6 +109,79 @@ fn an_end_to_end_head_is_sorted_and_not_suppressed_again() {
     let seen = detector.detect(&grey.picture(), &thresholds()).unwrap();
     let same = [30.0, 30.0, 50.0, 60.0];
     assert_detections(seen, &[(0, 0.9, same), (0, 0.8, same), (2, 0.3, [4.0, 8.0, 20.0, 24.0])]);
+}
+
+#[test]
+fn every_other_head_gives_the_boxes_that_are_in_it() {
+    let first = (2, 0.9, [16.0, 8.0, 32.0, 32.0]);
+    let listed = vec![first, (0, 0.8, [0.0, 0.0, 32.0, 64.0])];
+    // Column 2 and row 1 of stride 16; with half a cell added in the older one.
+    let nanodet_plus = vec![(2, 0.7, [16.0, 8.0, 56.0, 48.0])];
+    let nanodet = vec![(2, 0.7, [24.0, 16.0, 64.0, 56.0])];
+    let v6 = vec![(0, 0.6, [12.0, 20.0, 28.0, 28.0])];
+    let decoded = vec![(2, 0.72, [12.0, 20.0, 28.0, 28.0])];
+    let mut cases = vec![
+        ("v6_boxes.onnx", v6),
+        ("yolox_decoded.onnx", decoded),
+        ("nanodet_plus.onnx", nanodet_plus),
+        ("nanodet.onnx", nanodet),
+        ("tensorflow_bytes.onnx", vec![(1, 112.0 / 219.0, [0.0, 0.0, 64.0, 64.0])]),
+    ];
+    let names = [
+        "rt_detr_listed.onnx",
+        "ultralytics_rt_detr.onnx",
+        "v7_end_to_end.onnx",
+        "yolo_nas_flat.onnx",
+        "yolo_nas.onnx",
+        "nms_outputs.onnx",
+        "damo_yolo.onnx",
+        "rf_detr.onnx",
+        "detr.onnx",
+        "torchvision.onnx",
+        "torchvision_frcnn.onnx",
+        "tensorflow.onnx",
+    ];
+    cases.extend(names.map(|name| (name, listed.clone())));
+    for (name, expected) in cases {
+        let mut detector = detector(name).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let grey = Grey::new(64, 64);
+        let seen = detector.detect(&grey.picture(), &thresholds()).unwrap();
+        let tolerance = if name.starts_with("tensorflow_bytes") { 0.01 } else { 2e-4 };
+        assert_near(seen, &expected, tolerance);
+    }
+}
+
+#[test]
+fn what_else_a_model_asks_for_is_told_in_pixels_of_its_input() {
+    // An input of 128×64 is told as such, and a picture of 64×64 is stretched to it: back, x is halved.
+    let mut detector = detector("rt_detr.onnx").unwrap();
+    let grey = Grey::new(64, 64);
+    let seen = detector.detect(&grey.picture(), &thresholds()).unwrap();
+    assert_detections(seen, &[(2, 0.9, [16.0, 8.0, 32.0, 32.0]), (0, 0.8, [0.0, 0.0, 32.0, 64.0])]);
+}
+
+#[test]
+fn halves_and_quantised_scores_are_read() {
+    for (name, tolerance) in [("half.onnx", 1e-3), ("quantised.onnx", 1.0 / 256.0)] {
+        let mut detector = detector(name).unwrap();
+        let grey = Grey::new(64, 64);
+        let expected = [
+            (1, 0.7, [52.0, 0.0, 64.0, 64.0]),
+            (0, 0.6, [12.0, 20.0, 28.0, 28.0]),
+            (2, 0.55, [13.0, 20.0, 29.0, 28.0]),
+        ];
+        assert_near(detector.detect(&grey.picture(), &thresholds()).unwrap(), &expected, tolerance);
+    }
+}
+
+#[test]
+fn outputs_that_are_not_finite_are_found() {
+    let grey = Grey::new(64, 64);
+    let error = detector("not_finite.onnx").unwrap().inspect(&grey.picture()).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::ModelInvalid);
+    assert!(error.to_string().contains("1 of 588 values of output0"), "{error}");
+    let seen = detector("v8.onnx").unwrap().inspect(&grey.picture()).unwrap();
+    assert_eq!(seen.iter().map(|seen| seen.shape.clone()).collect::<Vec<_>>(), [[1, 7, 84]]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Heads that suppress duplicates themselves: v10, YOLO26 and Ultralytics exports with `nms=True`.
 
-use super::{Candidate, Wanted, push};
+use super::{Candidate, Wanted, named_class, push};
 use crate::letterbox::Corners;
 use ndarray::ArrayView2;
 
@@ -8,10 +8,9 @@ use ndarray::ArrayView2;
 pub fn decode(output: &ArrayView2<'_, f32>, classes: usize, wanted: Wanted<'_>, candidates: &mut Vec<Candidate>) {
     for (anchor, row) in (0..).zip(output.rows()) {
         let Some(&[x1, y1, x2, y2, score, class]) = row.to_slice() else { return };
-        // A class that is NaN or out of range has no name and no meaning.
-        if score < wanted.confidence || !(0.0..classes as f32).contains(&class) || !wanted.class(class as i32) {
-            continue;
+        let Some(class_id) = named_class(class, classes) else { continue };
+        if score >= wanted.confidence && wanted.class(class_id) {
+            push(candidates, Candidate { corners: Corners { x1, y1, x2, y2 }, score, class_id, anchor });
         }
-        push(candidates, Candidate { corners: Corners { x1, y1, x2, y2 }, score, class_id: class as i32, anchor });
     }
 }

@@ -1,6 +1,7 @@
-//! v5 and v7: boxes by centre and size in pixels, objectness, class scores; everything behind a sigmoid already.
+//! v5, v6, v7 and YOLOX decoded in the graph: boxes by centre and size in pixels, objectness, class scores; everything
+//! behind a sigmoid already.
 
-use super::{Candidate, Centred, Wanted, best_class, push};
+use super::{Candidate, Centred, Wanted, best_class, highest, push};
 use ndarray::ArrayView2;
 
 /// `output` is [A, 5 + classes]: x, y, width, height, objectness, class scores.
@@ -10,6 +11,9 @@ pub fn decode(output: &ArrayView2<'_, f32>, wanted: Wanted<'_>, candidates: &mut
         let [x, y, width, height, objectness, ref scores @ ..] = *row else { return };
         // A class score is at most 1, so nearly every place ends here.
         if objectness < wanted.confidence || objectness.is_nan() {
+            continue;
+        }
+        if highest(scores) * objectness < wanted.confidence {
             continue;
         }
         let Some((class_id, score)) = best_class(scores.iter().copied()) else { continue };

@@ -1,8 +1,13 @@
 //! Class names as exporters write them: the `repr` of a Python dict or list of strings.
 
+use super::MOST_CLASSES;
+
+/// How many classes COCO has.
+pub const COCO_CLASSES: usize = 80;
+
 /// COCO's 80 detection classes, in the order that detectors number them.
 #[rustfmt::skip]
-pub const COCO: [&str; 80] = [
+const COCO_NAMES: [&str; COCO_CLASSES] = [
     "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
     "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow",
     "elephant", "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee",
@@ -14,8 +19,18 @@ pub const COCO: [&str; 80] = [
     "hair drier", "toothbrush",
 ];
 
-/// More classes than any detector has; a larger text is not read.
-const MOST_CLASSES: usize = 65_536;
+/// COCO's 80 classes as owned names.
+pub fn coco() -> Vec<String> {
+    COCO_NAMES.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// COCO's 91 numbers as its own files count them: 0 and ten others belong to no class.
+pub fn coco_91() -> Vec<String> {
+    const UNUSED: [usize; 11] = [0, 12, 26, 29, 30, 45, 66, 68, 69, 71, 83];
+    let mut names = COCO_NAMES.iter();
+    let name = |class_id| if UNUSED.contains(&class_id) { Some("") } else { names.next().copied() };
+    (0..91).map_while(name).map(str::to_owned).collect()
+}
 
 /// Reads `{0: 'person', 1: "bird's nest"}` or `['person', 'car']` into names by class id.
 ///

@@ -40,6 +40,21 @@ class Graph:
         self.nodes.append(helper.make_node(op, list(inputs), [out], **attributes))
         return out
 
+    def save_with(self, file, inputs, outputs, metadata=None):
+        """`inputs` maps a name to its type and shape; `outputs` lists names, numpy types and shapes."""
+        types = [helper.np_dtype_to_tensor_dtype(np.dtype(dtype)) for _, dtype, _ in outputs]
+        graph = helper.make_graph(
+            self.nodes,
+            "fixture",
+            [helper.make_tensor_value_info(name, *type_and_shape) for name, type_and_shape in inputs.items()],
+            [helper.make_tensor_value_info(name, type_, shape) for (name, _, shape), type_ in zip(outputs, types)],
+            self.constants,
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+        helper.set_model_props(model, metadata or {})
+        onnx.checker.check_model(model)
+        (HERE / file).write_bytes(model.SerializeToString())
+
     def save(self, file, input_shape, outputs, metadata=None, input_name="images", input_type=TensorProto.FLOAT):
         graph = helper.make_graph(
             self.nodes,
@@ -132,6 +147,204 @@ def end_to_end(file, rows, metadata):
     graph.save(file, [1, 3, SIDE, SIDE], [("output0", [1, 300, 6])], metadata)
 
 
+def constants(file, outputs, inputs, metadata=None):
+    """Outputs of known values: `outputs` maps a name to an array, `inputs` a name to its type and shape."""
+    graph = Graph()
+    for name, array in outputs.items():
+        graph.node("Identity", graph.constant(array), out=name)
+    graph.save_with(file, inputs, [(name, array.dtype, array.shape) for name, array in outputs.items()], metadata)
+
+
+def v6_rows(file, rows, classes=3):
+    """Boxes in pixels, an objectness of one: `rows` maps a place to (cx, cy, w, h, scores)."""
+    head = np.zeros((1, PLACES, 4 + classes), np.float32)
+    for place, row in rows.items():
+        head[0, place] = row
+    graph = Graph()
+    boxes = graph.node("Mul", graph.constant(head[..., :4]), graph.constant(np.float32([1])))
+    scores = graph.node("Sigmoid", graph.constant(logit(head[..., 4:])))
+    graph.node("Concat", boxes, graph.constant(np.ones((1, PLACES, 1), np.float32)), scores, out="outputs", axis=-1)
+    graph.save(file, [1, 3, SIDE, SIDE], [("outputs", [1, PLACES, 5 + classes])])
+
+
+def yolox_decoded(file, rows, classes=3):
+    """As with --decode_in_inference: sizes are exponents times strides. `rows` maps a place to (cx, cy, w, h, obj, scores)."""
+    head = np.zeros((1, PLACES, 5 + classes), np.float32)
+    head[..., 2:4] = 1
+    for place, row in rows.items():
+        head[0, place] = row
+    graph = Graph()
+    centres = graph.node("Mul", graph.constant(head[..., :2]), graph.constant(np.float32([1])))
+    sizes = graph.node("Exp", graph.constant(np.log(head[..., 2:4])))
+    sizes = graph.node("Mul", sizes, graph.constant(np.float32([1])))
+    rest = graph.node("Identity", graph.constant(head[..., 4:]))
+    graph.node("Concat", centres, sizes, rest, out="output", axis=-1)
+    graph.save(file, [1, 3, SIDE, SIDE], [("output", [1, PLACES, 5 + classes])])
+
+
+def distribution(distance):
+    """Logits of eight distances whose mean is this one: all of it on two neighbours."""
+    low = int(distance)
+    share = distance - low
+    logits = np.full(8, -60, np.float32)
+    logits[low] = np.log(1 - share)
+    if share:
+        logits[low + 1] = np.log(share)
+    return logits
+
+
+def nanodet_plus(file):
+    head = np.zeros((1, PLACES + 1, 3 + 32), np.float32)
+    # Column 2, row 1 of stride 16: at (32, 16); a box of 16 left, 8 up, 24 right, 32 down.
+    head[0, 64 + 6, :3] = [0.1, 0.2, 0.7]
+    head[0, 64 + 6, 3:] = np.concatenate([distribution(d) for d in (1, 0.5, 1.5, 2)])
+    constants(file, {"output": head}, {"data": (TensorProto.FLOAT, [1, 3, SIDE, SIDE])})
+
+
+def nanodet(file):
+    outputs = {}
+    for kind, columns in (("cls", 3), ("dis", 32)):
+        for stride in (8, 16, 32):
+            outputs[f"{kind}_pred_stride_{stride}"] = np.zeros((1, (SIDE // stride) ** 2, columns), np.float32)
+    # The same cell, whose centre is (40, 24).
+    outputs["cls_pred_stride_16"][0, 6] = [0.1, 0.2, 0.7]
+    outputs["dis_pred_stride_16"][0, 6] = np.concatenate([distribution(d) for d in (1, 0.5, 1.5, 2)])
+    constants(file, outputs, {"input.1": (TensorProto.FLOAT, [1, 3, SIDE, SIDE])})
+
+
+def rt_detr(file):
+    """Boxes are shares times `orig_target_sizes`, so that what it is told is seen."""
+    graph = Graph()
+    graph.node("Identity", graph.constant(np.array([[2, 0, 1]], np.int64)), out="labels")
+    sizes = graph.node("Cast", "orig_target_sizes", to=TensorProto.FLOAT)
+    sizes = graph.node("Concat", sizes, sizes, axis=1)
+    shares = np.float32([[[0.25, 0.125, 0.5, 0.5], [0, 0, 0.5, 1], [0.1, 0.1, 0.2, 0.2]]])
+    graph.node("Mul", graph.constant(shares), graph.node("Unsqueeze", sizes, graph.constant(np.array([1]))), out="boxes")
+    graph.node("Identity", graph.constant(np.float32([[0.9, 0.8, 0.1]])), out="scores")
+    inputs = {"images": (TensorProto.FLOAT, [1, 3, SIDE, 128]), "orig_target_sizes": (TensorProto.INT64, [1, 2])}
+    outputs = [("labels", np.dtype(np.int64), [1, 3]), ("boxes", np.dtype(np.float32), [1, 3, 4]), ("scores", np.dtype(np.float32), [1, 3])]
+    graph.save_with(file, inputs, outputs)
+
+
+# What most of the files below show: three boxes in pixels, of which the last is not sure enough.
+BOXES = np.float32([[16, 8, 32, 32], [0, 0, 32, 64], [6, 6, 12, 12]])
+SCORES = np.float32([0.9, 0.8, 0.1])
+CLASSES = np.array([2, 0, 1])
+
+
+def centres(boxes):
+    """Centre and size as shares of the input."""
+    return np.float32(np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1) / SIDE)
+
+
+def listed_families():
+    square = {"images": (TensorProto.FLOAT, [1, 3, SIDE, SIDE])}
+    names = ultralytics() | {"head": "RTDETRDecoder"}
+    column = lambda values: np.float32(values)[:, None]
+    one_hot = np.float32([[0, 0, 0.9], [0.8, 0, 0], [0, 0.1, 0]])
+
+    rows = np.concatenate([centres(BOXES), column(SCORES), column(CLASSES)], axis=1)
+    constants("rt_detr_listed.onnx", {"output0": rows[None]}, square, names)
+    rows = np.concatenate([centres(BOXES), one_hot], axis=1)
+    constants("ultralytics_rt_detr.onnx", {"output0": rows[None]}, square, names)
+
+    other = np.float32([[1, 0, 0, 9, 9, 0, 0.99]])  # of another picture
+    rows = np.concatenate([column([0, 0, 0]), BOXES, column(CLASSES), column(SCORES)], axis=1)
+    constants("v7_end_to_end.onnx", {"output": np.concatenate([rows, other])}, square)
+    rows = np.concatenate([column([0, 0, 0]), BOXES, column(SCORES), column(CLASSES)], axis=1)
+    bytes_in = {"input": (TensorProto.UINT8, [1, 3, SIDE, SIDE])}
+    constants("yolo_nas_flat.onnx", {"graph2_flat_predictions": rows}, bytes_in)
+
+    padding = np.float32([[0, 0, 9, 9]])
+    count = np.array([[3]], np.int32)
+    boxes = np.concatenate([BOXES, padding])[None]
+    scores = np.float32([[*SCORES, 0.99]])
+    classes = np.array([[*CLASSES, 0]], np.int32)
+    plugin = {"num_dets": count, "det_boxes": boxes, "det_scores": scores, "det_classes": classes}
+    constants("nms_outputs.onnx", plugin, square)
+    nas = dict(zip(("graph2_num_predictions", "graph2_pred_boxes", "graph2_pred_scores", "graph2_pred_classes"),
+                   (count.astype(np.int64), boxes, scores, classes.astype(np.int64))))
+    constants("yolo_nas.onnx", nas, bytes_in)
+
+    places = np.zeros((1, PLACES, 3), np.float32)
+    corners = np.zeros((1, PLACES, 4), np.float32)
+    places[0, [5, 60, 80]], corners[0, [5, 60, 80]] = one_hot, BOXES
+    constants("damo_yolo.onnx", {"output": places, "962": corners}, square)
+
+    rows = np.concatenate([column(CLASSES), column(SCORES), BOXES], axis=1)
+    paddle = {"image": (TensorProto.FLOAT, ["b", 3, SIDE, SIDE]), "scale_factor": (TensorProto.FLOAT, ["b", 2])}
+    constants("paddle.onnx", {"save_infer_model/scale_0.tmp_0": rows, "save_infer_model/scale_1.tmp_0": np.array([3], np.int32)}, paddle)
+
+    constants("rf_detr.onnx", {"dets": centres(BOXES)[None], "labels": logit(one_hot)[None]}, {"input": square["images"]})
+    pixels = {"pixel_values": (TensorProto.FLOAT, [1, 3, SIDE, SIDE]), "pixel_mask": (TensorProto.INT64, [1, SIDE, SIDE])}
+    logits = np.full((1, 3, 92), -60, np.float32)
+    for query, (class_id, score) in enumerate(zip(CLASSES, SCORES)):
+        logits[0, query, class_id], logits[0, query, 91] = np.log(score), np.log(1 - score)
+    constants("detr.onnx", {"logits": logits, "pred_boxes": centres(BOXES)[None]}, pixels)
+    constants("detr_small.onnx", {"logits": logits[..., :5], "pred_boxes": centres(BOXES)[None]}, pixels)
+
+    vision = {"boxes": BOXES, "scores": SCORES, "labels": CLASSES.astype(np.int64)}
+    constants("torchvision.onnx", vision, {"image": (TensorProto.FLOAT, [3, SIDE, SIDE])})
+    vision = {"2033": BOXES, "2003": CLASSES.astype(np.int64), "2002": SCORES}
+    constants("torchvision_frcnn.onnx", vision, {"image": (TensorProto.FLOAT, [3, SIDE, SIDE])})
+
+    shares = boxes[..., [1, 0, 3, 2]] / np.float32(SIDE)
+    tf = {"detection_boxes": shares, "detection_classes": classes.astype(np.float32), "detection_scores": scores,
+          "num_detections": np.float32([3])}
+    constants("tensorflow.onnx", tf, {"input_tensor": (TensorProto.UINT8, [1, SIDE, SIDE, 3])})
+
+
+def half(file, columns):
+    head = np.zeros((1, 7, PLACES), np.float32)
+    for place, column in columns.items():
+        head[0, :, place] = column
+    graph = Graph()
+    boxes = graph.node("Mul", graph.constant(head[:, :4].astype(np.float16)), graph.constant(np.float16([1])))
+    scores = graph.node("Sigmoid", graph.constant(logit(head[:, 4:]).astype(np.float16)))
+    graph.node("Concat", boxes, scores, out="output0", axis=1)
+    inputs = {"images": (TensorProto.FLOAT16, [1, 3, SIDE, SIDE])}
+    graph.save_with(file, inputs, [("output0", np.dtype(np.float16), [1, 7, PLACES])], ultralytics())
+
+
+def seen_bytes(file):
+    """NHWC bytes in, and the mean of red as a score out: what was filled in is seen."""
+    graph = Graph()
+    picture = graph.node("Cast", "input_tensor", to=TensorProto.FLOAT)
+    red = graph.node("Slice", picture, *(graph.constant(np.array([n])) for n in (0, 1, 3)))
+    mean = graph.node("ReduceMean", red, axes=[1, 2, 3], keepdims=0)
+    score = graph.node("Mul", mean, graph.constant(np.float32([1 / 255])))
+    graph.node("Unsqueeze", score, graph.constant(np.array([0])), out="detection_scores")
+    graph.node("Identity", graph.constant(np.float32([[[0, 0, 1, 1]]])), out="detection_boxes")
+    graph.node("Identity", graph.constant(np.float32([[1]])), out="detection_classes")
+    graph.node("Identity", graph.constant(np.float32([1])), out="num_detections")
+    names = (("detection_boxes", [1, 1, 4]), ("detection_classes", [1, 1]), ("detection_scores", [1, 1]), ("num_detections", [1]))
+    outputs = [(name, np.dtype(np.float32), shape) for name, shape in names]
+    graph.save_with(file, {"input_tensor": (TensorProto.UINT8, [1, "height", "width", 3])}, outputs)
+
+
+def not_finite(file):
+    head = np.zeros((1, 7, PLACES), np.float32)
+    head[0, 2, 5] = np.nan
+    graph = Graph()
+    boxes = graph.node("Mul", graph.constant(head[:, :4]), graph.constant(np.float32([1])))
+    scores = graph.node("Sigmoid", graph.constant(head[:, 4:]))
+    graph.node("Concat", boxes, scores, out="output0", axis=1)
+    graph.save(file, [1, 3, SIDE, SIDE], [("output0", [1, 7, PLACES])], ultralytics())
+
+
+def quantised(file, columns):
+    """Scores that go through QuantizeLinear and DequantizeLinear, in steps of 1/256."""
+    head = np.zeros((1, 7, PLACES), np.float32)
+    for place, column in columns.items():
+        head[0, :, place] = column
+    graph = Graph()
+    boxes = graph.node("Mul", graph.constant(head[:, :4]), graph.constant(np.float32([1])))
+    scale, zero = graph.constant(np.float32(1 / 256)), graph.constant(np.uint8(0))
+    scores = graph.node("QuantizeLinear", graph.constant(head[:, 4:]), scale, zero)
+    graph.node("Concat", boxes, graph.node("DequantizeLinear", scores, scale, zero), out="output0", axis=1)
+    graph.save(file, [1, 3, SIDE, SIDE], [("output0", [1, 7, PLACES])], ultralytics())
+
+
 def plain(file, shape, declared=None, **kwargs):
     """An output of zeros; `declared` is what the header says instead of its true shape."""
     graph = Graph()
@@ -180,7 +393,16 @@ def main():
     end_to_end("end_to_end_bare.onnx", rows, None)
     plain("fastest.onnx", [1, 85, 22, 22])
     plain("v8_lies.onnx", [1, 7, 100], declared=[1, 7, 2541], metadata=ultralytics())
-    plain("half.onnx", [1, 7, 2541], metadata=ultralytics(), input_type=TensorProto.FLOAT16)
+    half("half.onnx", columns)
+    v6_rows("v6_boxes.onnx", {3: [20, 24, 16, 8, 0.6, 0.1, 0.2]})
+    yolox_decoded("yolox_decoded.onnx", {3: [20, 24, 16, 8, 0.9, 0.1, 0.2, 0.8]})
+    nanodet_plus("nanodet_plus.onnx")
+    nanodet("nanodet.onnx")
+    rt_detr("rt_detr.onnx")
+    listed_families()
+    seen_bytes("tensorflow_bytes.onnx")
+    not_finite("not_finite.onnx")
+    quantised("quantised.onnx", columns)
 
 
 if __name__ == "__main__":
