@@ -32,6 +32,7 @@ pub mod preprocess;
 mod recognise;
 mod runtime;
 mod session;
+mod version;
 
 pub use catalog::Catalog;
 pub use error::ModelError;

@@ -3,7 +3,7 @@ use framefleet_contract::identity::Sha256;
 use std::{fs, io, path::Path, sync::Arc};
 
 /// Bytes: the limit of the protobuf encoding that ONNX files are in.
-const LARGEST_MODEL: u64 = 2 << 30;
+pub(crate) const LARGEST_MODEL: u64 = 2 << 30;
 
 /// A model that was read and recognised.
 #[derive(Debug, Clone)]
@@ -41,6 +41,11 @@ impl Model {
             remedy: refusal.remedy,
         })?;
         Ok(Self { name, sha256: Sha256::of(&bytes), manifest, bytes: bytes.into() })
+    }
+
+    /// A model whose files and manifest were kept by [`crate::store`]: nothing is recognised again.
+    pub(crate) fn stored(name: String, sha256: Sha256, manifest: Manifest, bytes: Arc<[u8]>) -> Self {
+        Self { name, sha256, manifest, bytes }
     }
 
     /// The file as it was when it was hashed.
