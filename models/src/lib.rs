@@ -22,6 +22,7 @@
 mod catalog;
 pub mod check;
 pub mod compare;
+pub mod directory;
 mod error;
 #[cfg(test)]
 mod fixtures;
@@ -44,6 +45,7 @@ pub mod store;
 mod version;
 
 pub use catalog::Catalog;
+pub use directory::{Follow, ModelDirectory, ModelStatus};
 pub use error::ModelError;
 pub use manifest::Manifest;
 pub use model::Model;
