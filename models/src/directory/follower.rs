@@ -93,7 +93,6 @@ impl Follower {
     /// Sees what is in the directory now. If it cannot be read, nothing is known, and everything stays as it is.
     pub(super) fn look(&mut self) {
         let now = Instant::now();
-        self.last_look = Some(now);
         self.read_pins(now);
         // Before the look, so that what comes after it is told.
         self.watch.ensure(&self.follow.directory, &self.signal);
@@ -107,6 +106,8 @@ impl Follower {
                 self.lose(&name);
             }
         }
+        // When it ended: looking at a slow volume must leave time for everything else.
+        self.last_look = Some(Instant::now());
         self.publish();
     }
 
