@@ -85,7 +85,8 @@ pub(crate) fn scan(directory: &Path, only: Option<&str>) -> io::Result<Vec<Found
     let scan = Scan { root: directory.canonicalize()?, only };
     let mut entries = entries(directory)?;
     entries.retain(|(name, _)| !name.starts_with('.'));
-    let (files, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(name, _)| name.ends_with(".onnx"));
+    let (files, others): (Vec<_>, Vec<_>) =
+        entries.into_iter().partition(|(name, _)| name.strip_suffix(".onnx").is_some());
     let mut found: Vec<Found> = files.into_iter().filter_map(|(name, path)| scan.file(&name, path)).collect();
     for (name, path) in others {
         let versions = scan.versions(&name, &path);

@@ -323,8 +323,8 @@ mod tests {
         }
     }
 
-    fn version(version: &str) -> Option<Key> {
-        Some(Key { name: "x".to_owned(), version: Some(version.to_owned()) })
+    fn version(version: &str) -> Key {
+        Key { name: "x".to_owned(), version: Some(version.to_owned()) }
     }
 
     #[test]
@@ -389,11 +389,11 @@ mod tests {
         told.look(SETTLE, &[]);
         assert_eq!(told.due(), Some(("a".to_owned(), Some("2".to_owned()))));
         let pins = BTreeMap::from([("x".to_owned(), "9".to_owned())]);
-        assert_eq!(told.entries.next_to_check(&pins), version("9"));
+        assert_eq!(told.entries.next_to_check(&pins), Some(version("9")));
         for newest in ["2", "1"] {
             told.ready("a", Some(newest));
         }
-        assert_eq!(told.entries.next_to_check(&BTreeMap::new()), version("10"));
+        assert_eq!(told.entries.next_to_check(&BTreeMap::new()), Some(version("10")));
     }
 
     #[test]
@@ -406,15 +406,15 @@ mod tests {
         told.ready("x", Some("9"));
         told.ready("x", Some("10"));
         let older = version("9");
-        let serves = older.as_ref();
-        assert_eq!(told.entries.wanted("x", None, serves), version("10"));
-        assert_eq!(told.entries.wanted("x", Some("9"), serves), version("9"));
+        let serves = Some(&older);
+        assert_eq!(told.entries.wanted("x", None, serves), Some(version("10")));
+        assert_eq!(told.entries.wanted("x", Some("9"), serves), Some(version("9")));
         // Not ready yet: worth waiting for. Not there: what serves stays, and if nothing does, the newest.
         assert_eq!(told.entries.wanted("x", Some("11"), None), None);
         assert_eq!(told.entries.wanted("x", Some("12"), serves), None);
-        assert_eq!(told.entries.wanted("x", Some("12"), None), version("10"));
+        assert_eq!(told.entries.wanted("x", Some("12"), None), Some(version("10")));
         assert_eq!(told.entries.wanted("y", None, None), None);
         // The one that serves is being replaced: the older ones are no better.
-        assert_eq!(told.entries.wanted("x", None, version("11").as_ref()), None);
+        assert_eq!(told.entries.wanted("x", None, Some(&version("11"))), None);
     }
 }
