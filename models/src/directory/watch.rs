@@ -180,14 +180,9 @@ mod tests {
         let (signal, mut watch) = (Arc::new(Signal::default()), Watch::default());
         watch.ensure(folder.path(), &signal);
         fs::read(folder.path().join("x")).unwrap();
-        // Events come in order: when the rename is there, the reading was.
-        fs::rename(folder.path().join("x"), folder.path().join("y")).unwrap();
-        let mut wakes = 0;
-        wait_for(&signal, |renamed| {
-            wakes += 1;
-            renamed.contains(&folder.path().join("y"))
-        });
-        assert!(wakes <= 3, "{wakes} wakes");
+        // That nothing comes can only be waited for so long.
+        signal.wait_until(Instant::now() + Duration::from_millis(200));
+        assert!(!signal.is_changed());
     }
 
     #[test]
