@@ -1,6 +1,5 @@
-use crate::{Model, ModelError};
+use crate::{Model, ModelError, version};
 use std::{
-    cmp::Ordering,
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
@@ -85,59 +84,7 @@ fn newest_version(folder: &Path) -> Option<PathBuf> {
     let versions = fs::read_dir(folder).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let complete =
         versions.filter(|version| !version.starts_with('.') && folder.join(version).join("model.onnx").is_file());
-    complete.max_by(|left, right| compare_versions(left, right)).map(|version| folder.join(version).join("model.onnx"))
-}
-
-/// Compares `1.10` after `1.9`, `v2` after `v1`, and `2.0-rc1` before `2.0`, as semantic versioning orders them.
-fn compare_versions(left: &str, right: &str) -> Ordering {
-    let (left_release, left_pre) = split_version(left);
-    let (right_release, right_pre) = split_version(right);
-    compare_parts(left_release, right_release)
-        .then_with(|| match (left_pre, right_pre) {
-            (None, None) => Ordering::Equal,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(_), None) => Ordering::Less,
-            (Some(left), Some(right)) => compare_parts(left, right),
-        })
-        // Versions that mean the same (`1` and `01`) still need one order.
-        .then_with(|| left.cmp(right))
-}
-
-/// Release and pre-release; a leading `v` and build metadata after `+` say nothing about the order.
-fn split_version(version: &str) -> (&str, Option<&str>) {
-    let version = version.split('+').next().unwrap_or(version);
-    let version = version.strip_prefix(['v', 'V']).unwrap_or(version);
-    version.split_once('-').map_or((version, None), |(release, pre)| (release, Some(pre)))
-}
-
-fn compare_parts(left: &str, right: &str) -> Ordering {
-    let mut left = left.split('.');
-    let mut right = right.split('.');
-    loop {
-        let order = match (left.next(), right.next()) {
-            (None, None) => return Ordering::Equal,
-            (None, Some(_)) => Ordering::Less,
-            (Some(_), None) => Ordering::Greater,
-            (Some(left), Some(right)) => compare_part(left, right),
-        };
-        if order.is_ne() {
-            return order;
-        }
-    }
-}
-
-/// Numbers before words, numbers by value whatever their length.
-fn compare_part(left: &str, right: &str) -> Ordering {
-    let number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()) && !part.is_empty();
-    match (number(left), number(right)) {
-        (true, true) => {
-            let (left, right) = (left.trim_start_matches('0'), right.trim_start_matches('0'));
-            left.len().cmp(&right.len()).then_with(|| left.cmp(right))
-        }
-        (true, false) => Ordering::Less,
-        (false, true) => Ordering::Greater,
-        (false, false) => left.cmp(right),
-    }
+    complete.max_by(|left, right| version::compare(left, right)).map(|version| folder.join(version).join("model.onnx"))
 }
 
 #[cfg(test)]
@@ -153,13 +100,6 @@ mod tests {
         let path = directory.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::copy(graph(from), path).unwrap();
-    }
-
-    #[test]
-    fn versions_are_ordered_by_their_numbers() {
-        let mut versions = ["10", "9", "v2", "2.0-rc1", "1.10", "1.9", "1.9.1", "2.0-rc.2", "2.0", "20260101"];
-        versions.sort_by(|left, right| compare_versions(left, right));
-        assert_eq!(versions, ["1.9", "1.9.1", "1.10", "v2", "2.0-rc.2", "2.0-rc1", "2.0", "9", "10", "20260101"]);
     }
 
     #[test]

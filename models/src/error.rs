@@ -1,7 +1,7 @@
 use framefleet_contract::error_code::ErrorCode;
 
 /// Why there is no model, or no detections from it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum ModelError {
     /// No model of that name or at that path, or no way to tell which one is meant.
     #[error("{problem}; {remedy}")]

@@ -21,22 +21,36 @@
 
 mod catalog;
 pub mod check;
+pub mod compare;
+pub mod directory;
 mod error;
+#[cfg(test)]
+mod fixtures;
 pub mod heads;
+mod layout;
 pub mod letterbox;
 pub mod manifest;
+pub mod metrics;
 mod model;
 pub mod nms;
 pub mod model_toml;
 mod onnx;
+pub mod pins;
 pub mod preprocess;
 mod recognise;
+mod recorded_frames;
 mod runtime;
+mod serving;
 mod session;
+pub mod store;
+mod version;
 
 pub use catalog::Catalog;
+pub use directory::{Follow, ModelDirectory, ModelStatus};
 pub use error::ModelError;
 pub use manifest::Manifest;
 pub use model::Model;
+pub use recorded_frames::{OwnedPicture, RecordedFrames};
 pub use runtime::Runtime;
+pub use serving::{Lease, Serving};
 pub use session::{Detector, StageTimes, Thresholds};

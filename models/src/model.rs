@@ -12,7 +12,7 @@ use std::{
 const O_NONBLOCK: i32 = 0o4000;
 
 /// Bytes: the limit of the protobuf encoding that ONNX files are in.
-const LARGEST_FILE: u64 = 2 << 30;
+pub(crate) const LARGEST_MODEL: u64 = 2 << 30;
 
 /// A model that was read and recognised.
 #[derive(Clone)]
@@ -69,6 +69,17 @@ impl Model {
         &self.external
     }
 
+    /// A model whose files and manifest were kept by [`crate::store`]: nothing is recognised again.
+    pub(crate) fn stored(
+        name: String,
+        sha256: Sha256,
+        manifest: Manifest,
+        bytes: Arc<[u8]>,
+        external: Vec<(String, Arc<[u8]>)>,
+    ) -> Self {
+        Self { name, sha256, manifest, bytes, external }
+    }
+
     /// The file as it was when it was hashed.
     pub fn bytes(&self) -> &Arc<[u8]> {
         &self.bytes
@@ -94,11 +105,11 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     if !metadata.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }
-    if metadata.len() > LARGEST_FILE {
+    if metadata.len() > LARGEST_MODEL {
         return Err(io::Error::other("it is larger than 2 GiB, which no ONNX file is"));
     }
     let mut bytes = Vec::with_capacity(metadata.len() as usize);
-    file.by_ref().take(LARGEST_FILE).read_to_end(&mut bytes)?;
+    file.by_ref().take(LARGEST_MODEL).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

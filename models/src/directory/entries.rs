@@ -1,0 +1,420 @@
+//! What lies in the directory and how far each version has come: no files, no threads, and time is told.
+
+use super::status::State;
+use crate::{
+    Manifest, ModelError,
+    check::{Checked, ModelPlace},
+    layout::{Fingerprint, Found},
+    version,
+};
+use framefleet_contract::identity::Sha256;
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet, HashSet},
+    path::PathBuf,
+    time::{Duration, Instant, SystemTime},
+};
+
+/// Versions whose files are gone that are still listed.
+const RETIRED_SHOWN: usize = 32;
+
+/// A version of a model. A name's newest version is its last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Key {
+    pub name: String,
+    pub version: Option<String>,
+}
+
+impl Key {
+    pub(super) fn of(place: &ModelPlace) -> Self {
+        Self { name: place.name.clone(), version: place.version.clone() }
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.name.cmp(&other.name).then_with(|| match (&self.version, &other.version) {
+            (Some(left), Some(right)) => version::compare(left, right),
+            (left, right) => left.is_some().cmp(&right.is_some()),
+        })
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub place: ModelPlace,
+    pub fingerprint: Fingerprint,
+    pub state: State,
+    /// Why it is refused.
+    pub error: Option<ModelError>,
+    /// What is wrong with it from the outside.
+    outside: Option<ModelError>,
+    pub ready: Option<Ready>,
+    /// A version that may serve and is wanted, but whose bytes were let go.
+    pub wanted: bool,
+    /// Since when its files look as they do.
+    since: Instant,
+    settled: bool,
+    missing_since: Option<Instant>,
+}
+
+/// What is kept of a model that was checked.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub sha256: Sha256,
+    pub manifest: Manifest,
+    /// Let go where another version serves: a directory may hold more than the memory.
+    pub checked: Option<Checked>,
+}
+
+/// What a look into the directory gave, and when it was taken.
+#[derive(Debug)]
+pub(super) struct Look<'a> {
+    pub found: Vec<Found>,
+    /// What was renamed to these names, or to a folder above, is complete.
+    pub renamed: &'a HashSet<PathBuf>,
+    pub now: Instant,
+    pub wall: SystemTime,
+    pub settle: Duration,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    entries: BTreeMap<Key, Entry>,
+    retired: Vec<Key>,
+}
+
+impl Entries {
+    /// Takes in what was found. Gives the names that lost a version.
+    pub(super) fn absorb(&mut self, look: Look<'_>) -> BTreeSet<String> {
+        let Look { found, renamed, now, wall, settle } = look;
+        let mut seen = BTreeSet::new();
+        for found in found {
+            let key = Key::of(&found.place);
+            if !seen.insert(key.clone()) {
+                continue;
+            }
+            self.retired.retain(|retired| *retired != key);
+            let complete = renamed.iter().any(|path| found.place.onnx.starts_with(path))
+                || is_older(&found.fingerprint, wall, settle);
+            let entry = self.entries.entry(key).or_insert_with(|| Entry::new(&found, now));
+            entry.absorb(found, now);
+            entry.settled |= complete || now.saturating_duration_since(entry.since) >= settle;
+        }
+        self.drop_missing(&seen, now, settle)
+    }
+
+    /// The version that is to be checked next: the pinned one of a name first, then the newest; what everybody waits
+    /// for before what nobody does.
+    pub(super) fn next_to_check(&self, pins: &BTreeMap<String, String>) -> Option<Key> {
+        let due = self.entries.iter().filter(|(_, entry)| entry.is_due());
+        let rank = |key: &Key| {
+            let is_pinned = key.version.is_some() && pins.get(&key.name) == key.version.as_ref();
+            let newer = self.of_name(&key.name).filter(|(other, _)| *other > key).count();
+            (if is_pinned { 0 } else { newer + 1 }, key.clone())
+        };
+        due.map(|(key, _)| rank(key)).min().map(|(_, key)| key)
+    }
+
+    /// When a version that waits may have settled.
+    pub(super) fn next_to_settle(&self, settle: Duration) -> Option<Instant> {
+        let waiting = self.entries.values().filter(|entry| entry.state == State::Waiting && !entry.settled);
+        let missing = self.entries.values().filter_map(|entry| entry.missing_since);
+        waiting.map(|entry| entry.since).chain(missing).min().map(|since| since + settle)
+    }
+
+    /// Of the versions that may serve the one that should: the pinned one, else the newest. `None` leaves what serves:
+    /// while a pinned version is not ready, or none is.
+    pub(super) fn wanted(&self, name: &str, pinned: Option<&str>, serves: Option<&Key>) -> Option<Key> {
+        if let Some(pinned) = pinned {
+            let found = self.of_name(name).find(|(key, _)| key.version.as_deref() == Some(pinned));
+            match found.map(|(key, entry)| (key, &entry.state)) {
+                Some((key, State::Ready)) => return Some(key.clone()),
+                _ if serves.is_some() => return None,
+                Some((_, State::Waiting | State::Checking)) => return None,
+                _ => {}
+            }
+        }
+        // What serves may have been replaced by something that is not ready: an older version is no better.
+        let held = serves.filter(|key| self.entries.get(key).is_some_and(|entry| entry.state != State::Ready));
+        let ready = self.of_name(name).filter(|(key, entry)| entry.state == State::Ready && Some(*key) >= held);
+        ready.last().map(|(key, _)| key.clone())
+    }
+
+    /// The newest version's reason, where every version of a name is refused.
+    pub(super) fn refusal(&self, name: &str) -> Option<&ModelError> {
+        let mut newest = None;
+        for (_, entry) in self.of_name(name) {
+            newest = Some(entry.error.as_ref()?);
+        }
+        newest
+    }
+
+    pub(super) fn of_name<'a>(&'a self, name: &str) -> impl Iterator<Item = (&'a Key, &'a Entry)> {
+        let first = Key { name: name.to_owned(), version: None };
+        let name = name.to_owned();
+        self.entries.range(first..).take_while(move |(key, _)| key.name == name)
+    }
+
+    pub(super) fn get_mut(&mut self, key: &Key) -> Option<&mut Entry> {
+        self.entries.get_mut(key)
+    }
+
+    /// Lets go of the bytes of a name's versions, but for the wanted one's, which it gives.
+    pub(super) fn let_go(&mut self, name: &str, wanted: Option<&Key>) -> Option<Checked> {
+        let first = Key { name: name.to_owned(), version: None };
+        let mut given = None;
+        for (key, entry) in self.entries.range_mut(first..).take_while(|(key, _)| key.name == name) {
+            entry.wanted = false;
+            let checked = entry.ready.as_mut().and_then(|ready| ready.checked.take());
+            given = given.or(checked.filter(|_| Some(key) == wanted));
+        }
+        given
+    }
+
+    pub(super) fn names(&self) -> BTreeSet<String> {
+        self.entries.keys().map(|key| key.name.clone()).collect()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Key, &Entry)> {
+        self.entries.iter()
+    }
+
+    /// The last versions whose files are gone.
+    pub(super) fn retired(&self) -> &[Key] {
+        &self.retired
+    }
+
+    fn drop_missing(&mut self, seen: &BTreeSet<Key>, now: Instant, settle: Duration) -> BTreeSet<String> {
+        let mut gone = Vec::new();
+        for (key, entry) in self.entries.iter_mut().filter(|(key, _)| !seen.contains(key)) {
+            let since = *entry.missing_since.get_or_insert(now);
+            if now.saturating_duration_since(since) >= settle {
+                gone.push(key.clone());
+            }
+        }
+        for key in &gone {
+            self.entries.remove(key);
+        }
+        self.retired.extend(gone.iter().cloned());
+        self.retired.drain(..self.retired.len().saturating_sub(RETIRED_SHOWN));
+        gone.into_iter().map(|key| key.name).collect()
+    }
+}
+
+impl Entry {
+    fn new(found: &Found, now: Instant) -> Self {
+        Self {
+            place: found.place.clone(),
+            fingerprint: found.fingerprint.clone(),
+            state: State::Waiting,
+            error: None,
+            outside: found.refusal.clone(),
+            ready: None,
+            wanted: false,
+            since: now,
+            settled: false,
+            missing_since: None,
+        }
+    }
+
+    /// Its files were not what they were: everything begins anew.
+    pub(super) fn wait(&mut self, fingerprint: Fingerprint, now: Instant) {
+        let outside = self.outside.take();
+        let place = self.place.clone();
+        *self = Self::new(&Found { place, fingerprint, refusal: outside }, now);
+    }
+
+    pub(super) fn refuse(&mut self, error: ModelError) {
+        self.state = State::Refused { code: error.code(), reason: error.to_string() };
+        self.error = Some(error);
+        self.ready = None;
+        self.wanted = false;
+    }
+
+    pub(super) fn accept(&mut self, checked: Checked) {
+        let (sha256, manifest) = (checked.model.sha256.clone(), checked.model.manifest.clone());
+        self.state = State::Ready;
+        self.error = None;
+        self.ready = Some(Ready { sha256, manifest, checked: Some(checked) });
+        self.wanted = false;
+    }
+
+    /// What is wrong with it from the outside, if something is.
+    pub(super) fn outside(&self) -> Option<&ModelError> {
+        self.outside.as_ref()
+    }
+
+    fn absorb(&mut self, found: Found, now: Instant) {
+        self.missing_since = None;
+        let reason = |error: &Option<ModelError>| error.as_ref().map(ToString::to_string);
+        if self.fingerprint != found.fingerprint || reason(&self.outside) != reason(&found.refusal) {
+            self.outside = found.refusal;
+            self.wait(found.fingerprint, now);
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        self.is_there() && self.settled && (self.state == State::Waiting || self.wanted)
+    }
+
+    fn is_there(&self) -> bool {
+        self.missing_since.is_none()
+    }
+}
+
+/// Whether the files had settled before anybody looked. A clock that goes behind makes them wait, and no harm.
+fn is_older(fingerprint: &Fingerprint, wall: SystemTime, settle: Duration) -> bool {
+    let Ok(wall) = wall.duration_since(SystemTime::UNIX_EPOCH) else { return false };
+    let settled = i128::try_from(wall.saturating_sub(settle).as_nanos()).unwrap_or(0);
+    fingerprint.last_change().is_some_and(|last| last < settled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout;
+    use std::{fs, path::Path};
+
+    const SETTLE: Duration = Duration::from_millis(500);
+
+    /// A directory whose clocks stand still until they are told.
+    struct Told {
+        directory: tempfile::TempDir,
+        entries: Entries,
+        now: Instant,
+        wall: SystemTime,
+    }
+
+    impl Told {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            Self { directory, entries: Entries::default(), now: Instant::now(), wall: SystemTime::now() }
+        }
+
+        fn write(&self, name: &str, bytes: &str) -> PathBuf {
+            let path = self.directory.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, bytes).unwrap();
+            path
+        }
+
+        fn look(&mut self, after: Duration, renamed: &[&Path]) -> BTreeSet<String> {
+            self.now += after;
+            let renamed = renamed.iter().map(|path| (*path).to_owned()).collect();
+            let found = layout::scan(self.directory.path(), None).unwrap();
+            let look = Look { found, renamed: &renamed, now: self.now, wall: self.wall, settle: SETTLE };
+            self.entries.absorb(look)
+        }
+
+        fn due(&self) -> Option<(String, Option<String>)> {
+            self.entries.next_to_check(&BTreeMap::new()).map(|key| (key.name, key.version))
+        }
+
+        fn ready(&mut self, name: &str, version: Option<&str>) {
+            let key = Key { name: name.to_owned(), version: version.map(str::to_owned) };
+            self.entries.get_mut(&key).unwrap().accept(crate::fixtures::checked("v8.onnx"));
+        }
+    }
+
+    fn version(version: &str) -> Key {
+        Key { name: "x".to_owned(), version: Some(version.to_owned()) }
+    }
+
+    #[test]
+    fn a_file_counts_when_it_stood_still() {
+        let mut told = Told::new();
+        for n in 1..10 {
+            told.write("x.onnx", &"x".repeat(n));
+            told.look(SETTLE / 2, &[]);
+            assert_eq!(told.due(), None);
+        }
+        told.look(SETTLE / 2, &[]);
+        assert_eq!(told.due(), None);
+        assert_eq!(told.entries.next_to_settle(SETTLE), Some(told.now + SETTLE / 2));
+        told.look(SETTLE / 2, &[]);
+        assert_eq!(told.due(), Some(("x".to_owned(), None)));
+    }
+
+    #[test]
+    fn a_file_that_is_old_counts_at_once() {
+        let mut told = Told::new();
+        told.write("x.onnx", "x");
+        told.wall += SETTLE * 4;
+        told.look(Duration::ZERO, &[]);
+        assert!(told.due().is_some());
+    }
+
+    #[test]
+    fn a_file_that_was_renamed_into_place_counts_at_once_as_it_is() {
+        let mut told = Told::new();
+        let path = told.write("x.onnx", "x");
+        let version = told.write("deep/1/model.onnx", "x");
+        told.look(Duration::ZERO, &[&path, version.parent().unwrap()]);
+        assert_eq!(told.entries.iter().filter(|(_, entry)| entry.is_due()).count(), 2);
+        told.write("x.onnx", "xy");
+        told.look(Duration::ZERO, &[]);
+        assert_eq!(told.due().unwrap().0, "deep");
+    }
+
+    #[test]
+    fn a_file_that_is_gone_is_retired_when_it_stays_away() {
+        let mut told = Told::new();
+        let path = told.write("x.onnx", "x");
+        told.look(Duration::ZERO, &[&path]);
+        fs::remove_file(&path).unwrap();
+        assert!(told.look(SETTLE, &[]).is_empty());
+        assert_eq!(told.due(), None);
+        told.write("x.onnx", "x");
+        assert!(told.look(SETTLE / 2, &[]).is_empty());
+        fs::remove_file(&path).unwrap();
+        assert!(told.look(SETTLE, &[]).is_empty());
+        assert_eq!(told.look(SETTLE, &[]).into_iter().collect::<Vec<_>>(), ["x"]);
+        assert_eq!(told.entries.retired().len(), 1);
+    }
+
+    #[test]
+    fn the_newest_is_checked_first_or_the_pinned_one() {
+        let mut told = Told::new();
+        for name in ["x/9/model.onnx", "x/10/model.onnx", "a/1/model.onnx", "a/2/model.onnx"] {
+            told.write(name, "x");
+        }
+        told.look(Duration::ZERO, &[]);
+        told.look(SETTLE, &[]);
+        assert_eq!(told.due(), Some(("a".to_owned(), Some("2".to_owned()))));
+        let pins = BTreeMap::from([("x".to_owned(), "9".to_owned())]);
+        assert_eq!(told.entries.next_to_check(&pins), Some(version("9")));
+        for newest in ["2", "1"] {
+            told.ready("a", Some(newest));
+        }
+        assert_eq!(told.entries.next_to_check(&BTreeMap::new()), Some(version("10")));
+    }
+
+    #[test]
+    fn the_pinned_one_serves_or_else_the_newest() {
+        let mut told = Told::new();
+        for name in ["x/9/model.onnx", "x/10/model.onnx", "x/11/model.onnx"] {
+            told.write(name, "x");
+        }
+        told.look(Duration::ZERO, &[]);
+        told.ready("x", Some("9"));
+        told.ready("x", Some("10"));
+        let older = version("9");
+        let serves = Some(&older);
+        assert_eq!(told.entries.wanted("x", None, serves), Some(version("10")));
+        assert_eq!(told.entries.wanted("x", Some("9"), serves), Some(version("9")));
+        // Not ready yet: worth waiting for. Not there: what serves stays, and if nothing does, the newest.
+        assert_eq!(told.entries.wanted("x", Some("11"), None), None);
+        assert_eq!(told.entries.wanted("x", Some("12"), serves), None);
+        assert_eq!(told.entries.wanted("x", Some("12"), None), Some(version("10")));
+        assert_eq!(told.entries.wanted("y", None, None), None);
+        // The one that serves is being replaced: the older ones are no better.
+        assert_eq!(told.entries.wanted("x", None, Some(&version("11"))), None);
+    }
+}

@@ -1,0 +1,328 @@
+use super::{
+    Follow, ModelStatus, Published, Shared, State,
+    entries::{Entries, Key, Look, Ready},
+    watch::{Signal, Watch},
+};
+use crate::{
+    ModelError, Runtime,
+    check::{Check, Checked},
+    compare::{self, Comparison},
+    layout::{self, Fingerprint},
+    metrics, pins,
+    serving::Serving,
+    store,
+};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+/// Between two looks into the directory: events come in crowds while a file is written.
+const BREATH: Duration = Duration::from_millis(10);
+
+/// The thread that follows a directory.
+pub(super) struct Follower {
+    follow: Follow,
+    checker: Box<dyn Check>,
+    runtime: Runtime,
+    shared: Arc<Shared>,
+    signal: Arc<Signal>,
+    watch: Watch,
+    entries: Entries,
+    current: BTreeMap<String, Current>,
+    pins: Pins,
+    last_look: Option<Instant>,
+    unreadable: Option<String>,
+}
+
+/// What serves under a name.
+struct Current {
+    key: Key,
+    serving: Arc<Serving>,
+    comparison: Option<Comparison>,
+}
+
+#[derive(Default)]
+struct Pins {
+    by_name: BTreeMap<String, String>,
+    /// Those whose version is not ready, which was said.
+    warned: BTreeMap<String, String>,
+    last_read: Option<Instant>,
+    unreadable: bool,
+}
+
+impl Follower {
+    pub(super) fn new(
+        follow: Follow,
+        checker: Box<dyn Check>,
+        runtime: Runtime,
+        shared: Arc<Shared>,
+        signal: Arc<Signal>,
+    ) -> Self {
+        Self {
+            follow,
+            checker,
+            runtime,
+            shared,
+            signal,
+            watch: Watch::default(),
+            entries: Entries::default(),
+            current: BTreeMap::new(),
+            pins: Pins::default(),
+            last_look: None,
+            unreadable: None,
+        }
+    }
+
+    /// One check at a time, and looks in between.
+    pub(super) fn run(mut self) {
+        while !self.signal.is_stopped() {
+            match self.entries.next_to_check(&self.pins.by_name) {
+                Some(key) => self.check(&key),
+                None => self.signal.wait_until(self.next_look()),
+            }
+            if self.signal.is_changed() || Instant::now() >= self.next_look() {
+                self.signal.rest_until(self.last_look.map_or_else(Instant::now, |last| last + BREATH));
+                self.look();
+            }
+        }
+    }
+
+    /// Sees what is in the directory now. If it cannot be read, nothing is known, and everything stays as it is.
+    pub(super) fn look(&mut self) {
+        let now = Instant::now();
+        self.read_pins(now);
+        // Before the look, so that what comes after it is told.
+        self.watch.ensure(&self.follow.directory, &self.signal);
+        let renamed = self.signal.take();
+        let found = layout::scan(&self.follow.directory, self.follow.only.as_deref());
+        self.note_readable(found.as_ref().err());
+        if let Ok(found) = found {
+            let settle = self.follow.settle;
+            let look = Look { found, renamed: &renamed, now, wall: SystemTime::now(), settle };
+            for name in self.entries.absorb(look) {
+                self.lose(&name);
+            }
+        }
+        // When it ended: looking at a slow volume must leave time for everything else.
+        self.last_look = Some(Instant::now());
+        self.publish();
+    }
+
+    fn next_look(&self) -> Instant {
+        let Some(last) = self.last_look else { return Instant::now() };
+        let poll = last + self.follow.poll;
+        let settled = self.entries.next_to_settle(self.follow.settle).filter(|_| self.unreadable.is_none());
+        settled.map_or(poll, |settled| settled.min(poll))
+    }
+
+    fn note_readable(&mut self, error: Option<&io::Error>) {
+        let directory = self.follow.directory.display();
+        match (error, &self.unreadable) {
+            (Some(error), None) => {
+                tracing::warn!(%directory, %error, "the model directory cannot be read; what serves goes on serving");
+            }
+            (None, Some(_)) => tracing::info!(%directory, "the model directory can be read again"),
+            _ => {}
+        }
+        self.unreadable = error.map(ToString::to_string);
+    }
+
+    /// Tries a version out, if its files are still what they were when they settled, and still are when it is done.
+    fn check(&mut self, key: &Key) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if let Some(refusal) = entry.outside().cloned() {
+            return self.refuse(key, refusal);
+        }
+        let place = entry.place.clone();
+        let before = Fingerprint::of(&place);
+        if before != entry.fingerprint {
+            return entry.wait(before, Instant::now());
+        }
+        entry.state = State::Checking;
+        self.publish();
+        let start = Instant::now();
+        let result = self.checker.check(&place);
+        metrics::count_check(result.as_ref().map(|_| ()).map_err(ModelError::code), start.elapsed());
+        let after = Fingerprint::of(&place);
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        match result {
+            _ if after != before => entry.wait(after, Instant::now()),
+            Err(ModelError::Changed { .. }) => entry.wait(after, Instant::now()),
+            Err(error) => return self.refuse(key, error),
+            Ok(checked) => entry.accept(checked),
+        }
+        self.choose(&key.name);
+        self.publish();
+    }
+
+    fn refuse(&mut self, key: &Key, error: ModelError) {
+        let version = key.version.as_deref();
+        tracing::warn!(model = key.name, version, code = %error.code(), reason = %error, "a model is refused");
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.refuse(error);
+        }
+        self.choose(&key.name);
+        self.publish();
+    }
+
+    /// Lets the version serve that should.
+    fn choose(&mut self, name: &str) {
+        self.warn_of_pin(name);
+        let current = self.current.get(name);
+        let pinned = self.pins.by_name.get(name).map(String::as_str);
+        let wanted = self.entries.wanted(name, pinned, current.map(|current| &current.key));
+        let checked = self.entries.let_go(name, wanted.as_ref());
+        let Some(key) = wanted else { return };
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        if current.zip(entry.ready.as_ref()).is_some_and(|(current, ready)| current.is(&key, ready)) {
+            return;
+        }
+        match checked {
+            Some(checked) => self.swap(key, checked),
+            None => entry.wanted = true,
+        }
+    }
+
+    /// The new version serves as soon as its sessions are there; everything else comes after.
+    fn swap(&mut self, key: Key, checked: Checked) {
+        let serving = Arc::new(Serving::new(&self.runtime, checked, key.version.clone()));
+        if let Err(error) = serving.warm(self.follow.warm) {
+            return self.refuse(&key, error);
+        }
+        let (name, version) = (key.name.clone(), key.version.clone());
+        let sha256 = serving.checked().model.sha256.clone();
+        let new = Current { key, serving: Arc::clone(&serving), comparison: None };
+        let old = self.current.insert(name.clone(), new);
+        self.publish();
+        tracing::info!(model = name, version, %sha256, "a model serves");
+        if let Some(old) = old {
+            metrics::count_swap();
+            let comparison = self.compare(&old.serving, &serving);
+            old.serving.retire();
+            if let Some(current) = self.current.get_mut(&name) {
+                current.comparison = comparison;
+            }
+        }
+    }
+
+    fn compare(&self, old: &Arc<Serving>, new: &Serving) -> Option<Comparison> {
+        let model = &new.checked().model.name;
+        let comparison = compare::compare(old, new, &self.follow.frames.pictures())
+            .inspect_err(|error| tracing::warn!(model, %error, "the versions cannot be compared"))
+            .ok()?;
+        tracing::info!(model, old = old.version(), new = new.version(), "{comparison}");
+        if let Some(results) = self.follow.results.as_ref().filter(|_| comparison.frames > 0) {
+            let kept = store::put_comparison(results, &comparison);
+            kept.inspect_err(|error| tracing::warn!(model, %error, "the comparison is not kept")).ok();
+        }
+        Some(comparison)
+    }
+
+    /// Files of that name are gone: what served may have to go too.
+    fn lose(&mut self, name: &str) {
+        if self.entries.of_name(name).next().is_some() {
+            return self.choose(name);
+        }
+        if let Some(current) = self.current.remove(name) {
+            current.serving.retire();
+            tracing::info!(model = name, "no file of the model is left; it is retired");
+        }
+    }
+
+    fn read_pins(&mut self, now: Instant) {
+        let is_fresh = self.pins.last_read.is_some_and(|last| now < last + self.follow.poll);
+        let Some(results) = self.follow.results.as_ref().filter(|_| !is_fresh) else { return };
+        self.pins.last_read = Some(now);
+        let read = pins::read_all(results.root());
+        if let Some(error) = read.as_ref().err().filter(|_| !self.pins.unreadable) {
+            tracing::warn!(%error, "the pins cannot be read; they stay as they were");
+        }
+        self.pins.unreadable = read.is_err();
+        let Ok(by_name) = read else { return };
+        if by_name != self.pins.by_name {
+            self.pins.by_name = by_name;
+            for name in self.entries.names() {
+                self.choose(&name);
+            }
+        }
+    }
+
+    /// Says once that the pinned version is not there to serve.
+    fn warn_of_pin(&mut self, name: &str) {
+        let Some(version) = self.pins.by_name.get(name) else {
+            self.pins.warned.remove(name);
+            return;
+        };
+        let pinned = self.entries.of_name(name).find(|(key, _)| key.version.as_ref() == Some(version));
+        match pinned.map(|(_, entry)| &entry.state) {
+            Some(State::Ready) => _ = self.pins.warned.remove(name),
+            Some(State::Waiting | State::Checking) => {}
+            _ if self.pins.warned.get(name) == Some(version) => {}
+            _ => {
+                tracing::warn!(model = name, version, "the pinned version is not ready; another one serves");
+                self.pins.warned.insert(name.to_owned(), version.clone());
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let statuses = self.statuses();
+        let mut counts = [0; metrics::STATES.len()];
+        for status in &statuses {
+            counts[status.state.index()] += 1;
+        }
+        metrics::count_states(counts);
+        let serving = self.current.iter().map(|(name, current)| (name.clone(), Arc::clone(&current.serving))).collect();
+        let refused = self.entries.names().into_iter();
+        let refused = refused.filter_map(|name| Some((self.entries.refusal(&name)?.clone(), name)));
+        let published = Published {
+            statuses,
+            serving,
+            refused: refused.map(|(error, name)| (name, error)).collect(),
+            unreadable: self.unreadable.clone(),
+        };
+        // What was published before is let go of after the lock.
+        let _before = std::mem::replace(&mut *self.shared.published(), published);
+        self.shared.changed.notify_all();
+    }
+
+    fn statuses(&self) -> Vec<ModelStatus> {
+        let there = self.entries.iter().map(|(key, entry)| {
+            let ready = entry.ready.as_ref();
+            ModelStatus {
+                state: entry.state.clone(),
+                sha256: ready.map(|ready| ready.sha256.clone()),
+                family: ready.map(|ready| ready.manifest.head),
+                ..self.status(key)
+            }
+        });
+        there.chain(self.entries.retired().iter().map(|key| self.status(key))).collect()
+    }
+
+    /// What is known of a version without its files.
+    fn status(&self, key: &Key) -> ModelStatus {
+        let current = self.current.get(&key.name).filter(|current| current.key == *key);
+        ModelStatus {
+            name: key.name.clone(),
+            version: key.version.clone(),
+            state: State::Retired,
+            sha256: None,
+            serving: current.is_some(),
+            serving_sha256: current.map(|current| current.serving.checked().model.sha256.clone()),
+            pinned: key.version.is_some() && self.pins.by_name.get(&key.name) == key.version.as_ref(),
+            family: None,
+            comparison: current.and_then(|current| current.comparison.clone()),
+        }
+    }
+}
+
+impl Current {
+    /// Whether that version serves already, as it is now.
+    fn is(&self, key: &Key, ready: &Ready) -> bool {
+        let model = &self.serving.checked().model;
+        self.key == *key && model.sha256 == ready.sha256 && model.manifest == ready.manifest
+    }
+}

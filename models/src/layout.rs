@@ -1,0 +1,419 @@
+//! What lies in a model directory, told from the outside: no model is opened here.
+
+use crate::{ModelError, check::ModelPlace, model::LARGEST_MODEL};
+use std::{
+    ffi::OsString,
+    fs::{self, FileType, Metadata},
+    io,
+    os::unix::fs::{FileTypeExt, MetadataExt},
+    path::{Path, PathBuf},
+};
+
+/// A version of a model that lies in the directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub place: ModelPlace,
+    pub fingerprint: Fingerprint,
+    /// What is wrong with it whatever is in the file.
+    pub refusal: Option<ModelError>,
+}
+
+/// What changes when somebody writes to a model's files, or puts others in their place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Fingerprint(Vec<Mark>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Mark {
+    name: OsString,
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    /// Nanoseconds since 1970.
+    modified: i128,
+    /// The same of the file's own record, which a rename changes too, and nobody can set back.
+    changed: i128,
+}
+
+impl Fingerprint {
+    /// When something last happened to the files, in nanoseconds since 1970 by the clock of their file system.
+    pub(crate) fn last_change(&self) -> Option<i128> {
+        self.0.iter().map(|mark| mark.modified.max(mark.changed)).max()
+    }
+
+    /// Looks at a model's files as they are now. What cannot be looked at does not count.
+    pub(crate) fn of(place: &ModelPlace) -> Self {
+        let mut marks = Vec::new();
+        for path in files_of(place) {
+            marks.extend(Mark::of(&path, fs::metadata(&path)));
+            marks.extend(Mark::of(&path, fs::symlink_metadata(&path)).filter(|_| path.is_symlink()));
+        }
+        Self(marks)
+    }
+}
+
+impl Mark {
+    fn of(path: &Path, metadata: io::Result<Metadata>) -> Option<Self> {
+        let metadata = metadata.ok()?;
+        let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+        Some(Self {
+            name: path.file_name()?.to_owned(),
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            bytes: metadata.len(),
+            modified: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+            changed: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+}
+
+/// The files that a change of makes another model: all of a version's folder, and beside a file without versions its
+/// `.toml` and what exporters call the file of its external data.
+fn files_of(place: &ModelPlace) -> Vec<PathBuf> {
+    if place.version.is_none() {
+        let data = [".onnx.data", ".onnx_data", ".data"].map(|end| place.toml.with_file_name(place.name.clone() + end));
+        return [place.onnx.clone(), place.toml.clone()].into_iter().chain(data).collect();
+    }
+    let folder = place.onnx.parent().unwrap_or(&place.onnx);
+    let mut files: Vec<PathBuf> = entries(folder).unwrap_or_default().into_iter().map(|(_, path)| path).collect();
+    files.retain(|path| !path.is_dir());
+    files
+}
+
+/// Lists the models of a directory, or those of one name. Fails only if the directory itself cannot be read: then
+/// nothing is known of what is in it.
+pub(crate) fn scan(directory: &Path, only: Option<&str>) -> io::Result<Vec<Found>> {
+    let scan = Scan { root: directory.canonicalize()?, only };
+    let mut entries = entries(directory)?;
+    entries.retain(|(name, _)| !name.starts_with('.'));
+    let (files, others): (Vec<_>, Vec<_>) =
+        entries.into_iter().partition(|(name, _)| name.strip_suffix(".onnx").is_some());
+    let mut found: Vec<Found> = files.into_iter().filter_map(|(name, path)| scan.file(&name, path)).collect();
+    for (name, path) in others {
+        let versions = scan.versions(&name, &path);
+        if let Some(file) = found.iter().position(|file| file.place.version.is_none() && file.place.name == name)
+            && !versions.is_empty()
+        {
+            let both = two_of_one_name(&name, &found[file].place.onnx, &path);
+            found[file].refusal = Some(both.clone());
+            found.extend(versions.into_iter().map(|version| Found { refusal: Some(both.clone()), ..version }));
+        } else {
+            found.extend(versions);
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a model or a version may be called that: 1 to 128 letters, digits, `.`, `_` and `-`, not beginning with `.`
+/// or `-`, so that it is a safe name of a folder and on a command line.
+pub(crate) fn is_usable(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    !name.is_empty() && name.len() <= 128 && !name.starts_with(['.', '-']) && name.chars().all(allowed)
+}
+
+struct Scan<'a> {
+    /// Without links, so that what a link leads to can be compared with it.
+    root: PathBuf,
+    only: Option<&'a str>,
+}
+
+impl Scan<'_> {
+    fn file(&self, file_name: &str, onnx: PathBuf) -> Option<Found> {
+        let name = file_name.strip_suffix(".onnx").filter(|name| self.wants(name))?;
+        let place = ModelPlace { name: name.to_owned(), version: None, toml: onnx.with_extension("toml"), onnx };
+        Some(self.found(place))
+    }
+
+    fn versions(&self, name: &str, folder: &Path) -> Vec<Found> {
+        if !self.wants(name) || !folder.is_dir() {
+            return Vec::new();
+        }
+        let versions = self.confined(name, folder).and_then(|()| {
+            entries(folder).map_err(|error| ModelError::NotFound {
+                problem: format!("the folder {} of model {name} cannot be read: {error}", folder.display()),
+                remedy: "make it readable".to_owned(),
+            })
+        });
+        match versions {
+            Ok(versions) => {
+                versions.into_iter().filter_map(|(version, path)| self.version(name, version, &path)).collect()
+            }
+            // What no model could be called, such as a volume's `lost+found`, is nothing that anybody dropped.
+            Err(_) if !is_usable(name) => Vec::new(),
+            Err(refusal) => vec![Found::refused(name, None, folder, refusal)],
+        }
+    }
+
+    fn version(&self, name: &str, version: String, folder: &Path) -> Option<Found> {
+        if version.starts_with('.') || !folder.is_dir() {
+            return None;
+        }
+        if let Err(refusal) = self.confined(name, folder) {
+            return Some(Found::refused(name, Some(version), folder, refusal));
+        }
+        let (onnx, toml) = (folder.join("model.onnx"), folder.join("model.toml"));
+        let place = ModelPlace { name: name.to_owned(), version: Some(version.clone()), onnx, toml };
+        match fs::symlink_metadata(&place.onnx) {
+            Ok(_) => Some(self.found(place)),
+            // A folder that is only being filled.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => Some(Found::refused(name, Some(version), folder, unreadable(&place.onnx, &error))),
+        }
+    }
+
+    fn found(&self, place: ModelPlace) -> Found {
+        let refusal = self.problem_of(&place).err();
+        Found { fingerprint: Fingerprint::of(&place), place, refusal }
+    }
+
+    fn problem_of(&self, place: &ModelPlace) -> Result<(), ModelError> {
+        usable("model", &place.name)?;
+        place.version.as_deref().map_or(Ok(()), |version| usable("version", version))?;
+        self.regular(&place.name, &place.onnx)?;
+        match fs::symlink_metadata(&place.toml) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            _ => self.regular(&place.name, &place.toml),
+        }
+    }
+
+    /// A file of the directory that may be opened: opening a FIFO waits for ever, and a device does as it likes.
+    fn regular(&self, model: &str, path: &Path) -> Result<(), ModelError> {
+        self.confined(model, path)?;
+        let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+        let problem = match kind(metadata.file_type()) {
+            None if metadata.len() <= LARGEST_MODEL => return Ok(()),
+            None => "larger than 2 GiB, which no ONNX file is".to_owned(),
+            Some(kind) => format!("{kind}, not a file"),
+        };
+        Err(ModelError::Invalid { model: model.to_owned(), problem: format!("{} is {problem}", path.display()) })
+    }
+
+    /// Whether a link leads to something, and to something inside the directory: Kubernetes lays out volumes so.
+    fn confined(&self, model: &str, path: &Path) -> Result<(), ModelError> {
+        if !path.is_symlink() {
+            return Ok(());
+        }
+        let target = path.canonicalize().map_err(|error| unreadable(path, &error))?;
+        if target.starts_with(&self.root) {
+            return Ok(());
+        }
+        let problem = format!("{} is a link to {}", path.display(), target.display());
+        Err(ModelError::Denied { model: model.to_owned(), problem })
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_none_or(|only| only == name)
+    }
+}
+
+impl Found {
+    fn refused(name: &str, version: Option<String>, path: &Path, refusal: ModelError) -> Self {
+        let mark = Mark::of(path, fs::symlink_metadata(path));
+        let place =
+            ModelPlace { name: name.to_owned(), version, onnx: path.join("model.onnx"), toml: path.join("model.toml") };
+        Self { place, fingerprint: Fingerprint(mark.into_iter().collect()), refusal: Some(refusal) }
+    }
+}
+
+/// Names and paths in a folder, in alphabetical order. A name that is no text is shown with replacement characters,
+/// which no usable name has.
+fn entries(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        entries.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
+    }
+    entries.sort();
+    Ok(entries)
+}
+
+/// What it is, where it is no regular file.
+fn kind(kind: FileType) -> Option<&'static str> {
+    if kind.is_file() {
+        None
+    } else if kind.is_dir() {
+        Some("a directory")
+    } else if kind.is_fifo() {
+        Some("a FIFO")
+    } else if kind.is_socket() {
+        Some("a socket")
+    } else {
+        Some("a device")
+    }
+}
+
+fn usable(what: &str, name: &str) -> Result<(), ModelError> {
+    if is_usable(name) {
+        return Ok(());
+    }
+    Err(ModelError::NotFound {
+        problem: format!("{name:?} is no name for a {what}"),
+        remedy: "rename it to 1 to 128 letters, digits, '.', '_' or '-', not beginning with '.' or '-'".to_owned(),
+    })
+}
+
+fn two_of_one_name(name: &str, file: &Path, folder: &Path) -> ModelError {
+    ModelError::NotFound {
+        problem: format!("two files are called {name}: {} and those in {}", file.display(), folder.display()),
+        remedy: "remove one of them".to_owned(),
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> ModelError {
+    let what = if path.is_symlink() { "the link" } else { "the model file" };
+    ModelError::NotFound {
+        problem: format!("{what} {} cannot be followed: {error}", path.display()),
+        remedy: "put the file there, or remove it".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use framefleet_contract::error_code::ErrorCode;
+    use std::os::unix::fs::symlink;
+
+    fn write(directory: &Path, name: &str) {
+        let path = directory.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "bytes").unwrap();
+    }
+
+    /// Name, version and code of everything that is found.
+    fn listed(directory: &Path) -> Vec<(String, Option<String>, Option<ErrorCode>)> {
+        let found = scan(directory, None).unwrap().into_iter();
+        found.map(|found| (found.place.name, found.place.version, found.refusal.map(|error| error.code()))).collect()
+    }
+
+    fn row(name: &str, version: Option<&str>, code: Option<ErrorCode>) -> (String, Option<String>, Option<ErrorCode>) {
+        (name.to_owned(), version.map(str::to_owned), code)
+    }
+
+    #[test]
+    fn files_and_versions_are_found_and_everything_else_is_passed_over() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["flat.onnx", "flat.toml", "deep/1/model.onnx", "deep/2/model.onnx", "deep/3/model.onnx.part"] {
+            write(directory.path(), name);
+        }
+        for name in
+            ["README.md", ".hidden.onnx", "new.onnx.part", "new.onnx.tmp", "docs/page/x.txt", ".git/1/model.onnx"]
+        {
+            write(directory.path(), name);
+        }
+        let expected = [row("flat", None, None), row("deep", Some("1"), None), row("deep", Some("2"), None)];
+        assert_eq!(listed(directory.path()), expected);
+        assert_eq!(scan(directory.path(), Some("flat")).unwrap().len(), 1);
+        assert!(scan(&directory.path().join("nowhere"), None).is_err());
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_without_being_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("folder.onnx")).unwrap();
+        let fifo = std::process::Command::new("mkfifo").arg(directory.path().join("pipe.onnx")).status().unwrap();
+        assert!(fifo.success());
+        symlink("/dev/zero", directory.path().join("zero.onnx")).unwrap();
+        let large = fs::File::create(directory.path().join("large.onnx")).unwrap();
+        large.set_len(LARGEST_MODEL + 1).unwrap();
+        let invalid = Some(ErrorCode::ModelInvalid);
+        let expected = [
+            row("folder", None, invalid),
+            row("large", None, invalid),
+            row("pipe", None, invalid),
+            row("zero", None, Some(ErrorCode::ModelDenied)),
+        ];
+        assert_eq!(listed(directory.path()), expected);
+    }
+
+    #[test]
+    fn links_are_followed_inside_the_directory_and_nowhere_else() {
+        let outside = tempfile::tempdir().unwrap();
+        write(outside.path(), "model.onnx");
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path(), "..2026_11_26/a.onnx");
+        let link = |target: &Path, name: &str| symlink(target, directory.path().join(name)).unwrap();
+        link(Path::new("..2026_11_26"), "..data");
+        link(Path::new("..data/a.onnx"), "a.onnx");
+        link(Path::new("nowhere"), "dangling.onnx");
+        link(Path::new("loop.onnx"), "loop.onnx");
+        link(&outside.path().join("model.onnx"), "out.onnx");
+        write(directory.path(), "deep/1/model.onnx");
+        link(outside.path(), "deep/2");
+        write(directory.path(), "toml.onnx");
+        link(&outside.path().join("model.onnx"), "toml.toml");
+        let (lost, denied) = (Some(ErrorCode::ModelNotFound), Some(ErrorCode::ModelDenied));
+        let expected = [
+            row("a", None, None),
+            row("dangling", None, lost),
+            row("loop", None, lost),
+            row("out", None, denied),
+            row("toml", None, denied),
+            row("deep", Some("1"), None),
+            row("deep", Some("2"), denied),
+        ];
+        assert_eq!(listed(directory.path()), expected);
+    }
+
+    #[test]
+    fn a_directory_that_is_a_link_itself_is_no_way_out() {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path(), "real/a.onnx");
+        symlink("a.onnx", directory.path().join("real/b.onnx")).unwrap();
+        symlink("real", directory.path().join("models")).unwrap();
+        let expected = [row("a", None, None), row("b", None, None)];
+        assert_eq!(listed(&directory.path().join("models")), expected);
+    }
+
+    #[test]
+    fn two_files_of_one_name_are_both_refused_and_both_named() {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path(), "one.onnx");
+        fs::create_dir(directory.path().join("one")).unwrap();
+        assert_eq!(listed(directory.path()), [row("one", None, None)]);
+        write(directory.path(), "one/1/model.onnx");
+        let found = scan(directory.path(), None).unwrap();
+        assert_eq!(found.len(), 2);
+        for found in found {
+            let text = found.refusal.unwrap().to_string();
+            assert!(text.contains("one.onnx and those in ") && text.contains("/one;"), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_no_safe_names_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let long = format!("{}.onnx", "x".repeat(129));
+        for name in ["-rf.onnx", "a b.onnx", "é.onnx", &long, "ok-1.2_b.onnx", "deep/v 1/model.onnx"] {
+            write(directory.path(), name);
+        }
+        let refused = listed(directory.path()).into_iter().filter(|(_, _, code)| code.is_some()).count();
+        assert_eq!((refused, listed(directory.path()).len()), (5, 6));
+    }
+
+    #[test]
+    fn a_fingerprint_tells_every_kind_of_change() {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path(), "deep/1/model.onnx");
+        write(directory.path(), "flat.onnx");
+        for (at, name, beside) in [
+            (0, "flat.onnx", ["flat.toml", "flat.onnx.data"]),
+            (1, "deep/1/model.onnx", ["deep/1/model.toml", "deep/1/weights"]),
+        ] {
+            let mut seen = vec![scan(directory.path(), None).unwrap().swap_remove(at).fingerprint];
+            let mut changed = || {
+                let fingerprint = scan(directory.path(), None).unwrap().swap_remove(at).fingerprint;
+                assert!(!seen.contains(&fingerprint), "{name}");
+                seen.push(fingerprint);
+            };
+            fs::write(directory.path().join(name), "other").unwrap();
+            fs::File::open(directory.path().join(name)).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+            changed();
+            fs::copy(directory.path().join(name), directory.path().join("copy")).unwrap();
+            fs::rename(directory.path().join("copy"), directory.path().join(name)).unwrap();
+            changed();
+            for beside in beside {
+                write(directory.path(), beside);
+                changed();
+            }
+        }
+    }
+}

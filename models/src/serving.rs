@@ -1,0 +1,171 @@
+use crate::{Detector, ModelError, Runtime, check::Checked};
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// A model that serves, with the sessions that nobody uses right now.
+///
+/// Whoever holds it can go on with it after another version has taken its place. Its memory is free again when the last
+/// [`Lease`] and the last `Arc` of it are gone.
+#[derive(Debug)]
+pub struct Serving {
+    checked: Checked,
+    version: Option<String>,
+    runtime: Runtime,
+    idle: Mutex<Idle>,
+}
+
+#[derive(Debug, Default)]
+struct Idle {
+    detectors: Vec<Detector>,
+    retired: bool,
+}
+
+impl Serving {
+    pub fn new(runtime: &Runtime, checked: Checked, version: Option<String>) -> Self {
+        Self { checked, version, runtime: runtime.clone(), idle: Mutex::default() }
+    }
+
+    /// The model, and what was seen when it was tried out.
+    pub fn checked(&self) -> &Checked {
+        &self.checked
+    }
+
+    /// As the model's folder is called; `None` for a file without versions.
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
+
+    /// Makes sessions until `count` are idle, so that work which comes next waits for none.
+    pub fn warm(&self, count: usize) -> Result<(), ModelError> {
+        while self.idle().detectors.len() < count {
+            let detector = self.detector()?;
+            self.idle().detectors.push(detector);
+        }
+        Ok(())
+    }
+
+    /// Gives an idle session, or makes one.
+    pub fn lease(self: &Arc<Self>) -> Result<Lease, ModelError> {
+        let idle = self.idle().detectors.pop();
+        let detector = idle.map_or_else(|| self.detector(), Ok)?;
+        Ok(Lease { detector: Some(detector), serving: Arc::clone(self) })
+    }
+
+    /// A session that is none of the pool's: taking one of those would leave running work without.
+    pub(crate) fn detector(&self) -> Result<Detector, ModelError> {
+        Detector::new(&self.runtime, &self.checked.model)
+    }
+
+    /// Frees the idle sessions; those that are leased are freed when they come back.
+    pub(crate) fn retire(&self) {
+        let mut idle = self.idle();
+        idle.retired = true;
+        let detectors = std::mem::take(&mut idle.detectors);
+        drop(idle);
+        drop(detectors);
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A session of a [`Serving`] that one thread has for itself. It goes back when this is dropped.
+#[derive(Debug)]
+pub struct Lease {
+    detector: Option<Detector>,
+    serving: Arc<Serving>,
+}
+
+impl Lease {
+    /// What it is a session of.
+    pub fn serving(&self) -> &Arc<Serving> {
+        &self.serving
+    }
+}
+
+impl Deref for Lease {
+    type Target = Detector;
+
+    fn deref(&self) -> &Detector {
+        self.detector.as_ref().expect("it is taken only when the lease is dropped")
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut Detector {
+        self.detector.as_mut().expect("it is taken only when the lease is dropped")
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut idle = self.serving.idle();
+        if !idle.retired {
+            idle.detectors.extend(self.detector.take());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+    use std::sync::Weak;
+
+    fn serving() -> Arc<Serving> {
+        let runtime = Runtime::load().expect("./dev setup installs ONNX Runtime");
+        Arc::new(Serving::new(&runtime, fixtures::checked("v8.onnx"), None))
+    }
+
+    fn idle(serving: &Serving) -> usize {
+        serving.idle().detectors.len()
+    }
+
+    #[test]
+    fn a_lease_comes_back_while_its_model_serves() {
+        let serving = serving();
+        serving.warm(2).unwrap();
+        let lease = serving.lease().unwrap();
+        assert_eq!(idle(&serving), 1);
+        drop(lease);
+        assert_eq!(idle(&serving), 2);
+        let leases: Vec<_> = (0..3).map(|_| serving.lease().unwrap()).collect();
+        drop(leases);
+        assert_eq!(idle(&serving), 3);
+    }
+
+    #[test]
+    fn a_retired_model_keeps_no_session_and_still_works_for_who_has_it() {
+        let serving = serving();
+        serving.warm(2).unwrap();
+        let lease = serving.lease().unwrap();
+        serving.retire();
+        assert_eq!(idle(&serving), 0);
+        drop(lease);
+        assert_eq!(idle(&serving), 0);
+        assert!(serving.lease().is_ok());
+    }
+
+    #[test]
+    fn nothing_is_left_of_two_hundred_models() {
+        let mut current = serving();
+        let mut gone: Vec<Weak<Serving>> = Vec::new();
+        let mut lease = current.lease().unwrap();
+        for _ in 0..200 {
+            let next = serving();
+            next.warm(1).unwrap();
+            let old = std::mem::replace(&mut current, next);
+            old.retire();
+            gone.push(Arc::downgrade(&old));
+            drop(old);
+            assert!(gone[gone.len() - 1].upgrade().is_some(), "a lease keeps its model");
+            lease = current.lease().unwrap();
+        }
+        assert!(gone.iter().all(|old| old.upgrade().is_none()));
+        drop(lease);
+        assert_eq!(Arc::strong_count(&current), 1);
+    }
+}
