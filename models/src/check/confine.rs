@@ -49,9 +49,9 @@ impl fmt::Display for Part {
 
 /// Gives up this process's rights, for good: what is left is to read below a folder, and to compute within limits.
 ///
-/// What the kernel lacks is left out, and said. To be called while there is one thread, for what Landlock takes it
-/// takes from the calling thread and those that it starts; and after every library was loaded. Only what can still
-/// be opened is limited: descriptors that are open stay as they are.
+/// What the kernel lacks is left out, and said. To be called while there is one thread, for Landlock binds only the
+/// calling thread and those that it starts; and after every library was loaded. Descriptors that are open stay as
+/// they are.
 pub fn confine(folder: &Path, limits: &Limits) -> Confinement {
     // The last one forbids to raise limits, and each of them needs a descriptor or a read that a later one forbids.
     let limited = limit(limits);
@@ -69,8 +69,12 @@ pub fn confine(folder: &Path, limits: &Limits) -> Confinement {
 const NEWEST: ABI = ABI::V6;
 
 fn restrict(folder: &Path) -> Held {
+    let alone = status_of_process().is_some_and(|status| status.lines().any(|line| line == "Threads:\t1"));
     match restrict_to(folder) {
-        Ok(RestrictionStatus { ruleset: RulesetStatus::FullyEnforced, .. }) => Held::Fully,
+        Ok(RestrictionStatus { ruleset: RulesetStatus::FullyEnforced, .. }) if alone => Held::Fully,
+        Ok(RestrictionStatus { ruleset: RulesetStatus::FullyEnforced, .. }) => {
+            Held::Partly("threads that were there before are free".to_owned())
+        }
         Ok(RestrictionStatus { ruleset: RulesetStatus::PartiallyEnforced, landlock, .. }) => {
             Held::Partly(format!("the kernel is too old for the rest ({landlock:?})"))
         }
@@ -127,6 +131,9 @@ fn limit(limits: &Limits) -> Held {
 
 /// The size of the address space. What libraries and the stack reserved is no fault of the model.
 fn mapped_bytes() -> Option<u64> {
-    let text = fs::read_to_string("/proc/self/status").ok()?;
-    super::child::status_bytes(&text, "VmSize:")
+    super::child::status_bytes(&status_of_process()?, "VmSize:")
+}
+
+fn status_of_process() -> Option<String> {
+    fs::read_to_string("/proc/self/status").ok()
 }
