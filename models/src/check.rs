@@ -1,4 +1,25 @@
 //! Trying a model out before it serves, in a process that gave up its rights.
+//!
+//! ```text
+//! the program                                    the same program, as a child
+//! Sandbox::check ── Order, as arguments ───────► child: load ONNX Runtime, confine, then open the model
+//!    │                                              │ recognise, load, run the known picture
+//!    │◄──────────── one JSON document, stdout ──────┘
+//!    ▼
+//! reads the file itself, the digest must be the child's; never parses what was not parsed before
+//! ```
+
+mod child;
+mod confine;
+mod known_picture;
+mod order;
+mod parent;
+mod refusal;
+
+pub use child::{child, die_with};
+pub use confine::{Confinement, Held, Part, confine};
+pub use order::{Limits, Order};
+pub use parent::Sandbox;
 
 use crate::{Model, ModelError, manifest::Manifest};
 use framefleet_contract::identity::Sha256;

@@ -1,15 +1,13 @@
 use crate::{ModelError, manifest::Manifest, model_toml::ModelToml, onnx::Header, recognise};
 use framefleet_contract::identity::Sha256;
 use std::{
+    fmt,
     fs::File,
     io::{self, Read},
     os::unix::fs::OpenOptionsExt,
-    path::{Component, Path},
+    path::{Component, Path, PathBuf},
     sync::Arc,
 };
-
-/// Linux's on every machine but Alpha, MIPS, PA-RISC and SPARC.
-const O_NONBLOCK: i32 = 0o4000;
 
 /// Bytes: the limit of the protobuf encoding that ONNX files are in.
 pub(crate) const LARGEST_MODEL: u64 = 2 << 30;
@@ -23,17 +21,17 @@ pub struct Model {
     pub sha256: Sha256,
     pub manifest: Manifest,
     bytes: Arc<[u8]>,
-    external: Vec<(String, Arc<[u8]>)>,
+    external: Vec<External>,
 }
 
-impl std::fmt::Debug for Model {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// Weights that are kept beside the ONNX file: the name that it has for them, and the bytes.
+pub type External = (String, Arc<[u8]>);
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, sha256, manifest, .. } = self;
-        f.debug_struct("Model")
-            .field("name", name)
-            .field("sha256", sha256)
-            .field("manifest", manifest)
-            .finish_non_exhaustive()
+        let mut shown = f.debug_struct("Model");
+        shown.field("name", name).field("sha256", sha256).field("manifest", manifest).finish_non_exhaustive()
     }
 }
 
@@ -47,13 +45,18 @@ impl Model {
 
     /// The same, under a name that somebody else gave it.
     pub(crate) fn open_named(name: String, path: &Path) -> Result<Self, ModelError> {
-        let shown = path.display().to_string();
+        Ok(Self::recognise(name, path, &path.with_extension("toml"))?.0)
+    }
+
+    /// Reads and recognises the model in a file, with the file that overrides what is recognised.
+    pub(crate) fn recognise(name: String, onnx: &Path, toml: &Path) -> Result<(Self, Header), ModelError> {
+        let shown = onnx.display().to_string();
         let invalid = |problem: String| ModelError::Invalid { model: shown.clone(), problem };
-        let bytes = read(path).map_err(|error| unreadable(path, &error))?;
-        let toml = read_toml(path).map_err(invalid)?;
+        let bytes = read(onnx)?;
+        let toml = read_toml(toml)?;
         let header = Header::parse(&bytes).map_err(invalid)?;
         let overrides = toml.as_deref().map_or(Ok(ModelToml::default()), ModelToml::parse).map_err(invalid)?;
-        let external = read_external(path, &header)?;
+        let external = read_external(onnx, &header.external_files)?;
         let manifest = recognise::recognise(&header, &overrides).map_err(|refusal| ModelError::Unrecognised {
             model: shown,
             problem: refusal.problem,
@@ -61,12 +64,20 @@ impl Model {
             remedy: refusal.remedy,
         })?;
         let sha256 = identity(&bytes, toml.as_deref(), &external);
-        Ok(Self { name, sha256, manifest, bytes: bytes.into(), external })
+        Ok((Self { name, sha256, manifest, bytes: bytes.into(), external }, header))
     }
 
-    /// Weights that are kept beside the file: names as the file has them, and bytes.
-    pub fn external(&self) -> &[(String, Arc<[u8]>)] {
-        &self.external
+    /// Reads the files of a model that somebody else recognised. They are hashed, and looked at no further.
+    pub(crate) fn recognised(
+        name: String,
+        [onnx, toml]: [&Path; 2],
+        external: &[String],
+        manifest: Manifest,
+    ) -> Result<Self, ModelError> {
+        let bytes = read(onnx)?;
+        let external = read_external(onnx, external)?;
+        let sha256 = identity(&bytes, read_toml(toml)?.as_deref(), &external);
+        Ok(Self { name, sha256, manifest, bytes: bytes.into(), external })
     }
 
     /// A model whose files and manifest were kept by [`crate::store`]: nothing is recognised again.
@@ -75,7 +86,7 @@ impl Model {
         sha256: Sha256,
         manifest: Manifest,
         bytes: Arc<[u8]>,
-        external: Vec<(String, Arc<[u8]>)>,
+        external: Vec<External>,
     ) -> Self {
         Self { name, sha256, manifest, bytes, external }
     }
@@ -84,10 +95,15 @@ impl Model {
     pub fn bytes(&self) -> &Arc<[u8]> {
         &self.bytes
     }
+
+    /// What is kept beside the file, in the order of the names.
+    pub fn external(&self) -> &[External] {
+        &self.external
+    }
 }
 
 /// Of the file alone where nothing else belongs to it; otherwise of a list of all, as `sha256sum` writes one.
-fn identity(onnx: &[u8], toml: Option<&str>, external: &[(String, Arc<[u8]>)]) -> Sha256 {
+fn identity(onnx: &[u8], toml: Option<&str>, external: &[External]) -> Sha256 {
     if toml.is_none() && external.is_empty() {
         return Sha256::of(onnx);
     }
@@ -98,53 +114,71 @@ fn identity(onnx: &[u8], toml: Option<&str>, external: &[(String, Arc<[u8]>)]) -
     Sha256::of(list.as_bytes())
 }
 
-/// A regular file that is not too large. A named pipe would open when somebody writes to it.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::options().read(true).custom_flags(O_NONBLOCK).open(path)?;
+/// The bytes of a regular file. Opening blocks on nothing: whoever put a FIFO there would hold the program.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
+    read_file(path).map_err(|error| unreadable(path, &error))
+}
+
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("not a file"));
     }
-    if metadata.len() > LARGEST_MODEL {
-        return Err(io::Error::other("it is larger than 2 GiB, which no ONNX file is"));
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(metadata.len().min(LARGEST_MODEL) as usize)?;
+    // It may have grown since.
+    file.take(LARGEST_MODEL + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST_MODEL {
+        return Err(io::Error::other("larger than 2 GiB, which no ONNX file is"));
     }
-    let mut bytes = Vec::with_capacity(metadata.len() as usize);
-    file.by_ref().take(LARGEST_MODEL).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-fn read_toml(onnx: &Path) -> Result<Option<String>, String> {
-    let path = onnx.with_extension("toml");
-    let shown = |problem: &dyn std::fmt::Display| format!("{} cannot be read: {problem}", path.display());
-    match read(&path) {
-        Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|error| shown(&error)),
+fn read_toml(path: &Path) -> Result<Option<String>, ModelError> {
+    let invalid = |problem: String| ModelError::Invalid { model: path.display().to_string(), problem };
+    match read_file(path) {
+        Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|error| invalid(error.to_string())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(shown(&error)),
+        Err(error) => Err(invalid(format!("it cannot be read: {error}"))),
     }
 }
 
 /// Weights beside the ONNX file: only from its folder, wherever links lead.
-fn read_external(onnx: &Path, header: &Header) -> Result<Vec<(String, Arc<[u8]>)>, ModelError> {
+fn read_external(onnx: &Path, names: &[String]) -> Result<Vec<External>, ModelError> {
+    let shown = onnx.display().to_string();
+    let denied = |problem: String| Err(ModelError::Denied { model: shown.clone(), problem });
     let folder = onnx.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let denied = |problem: String| ModelError::Denied { model: onnx.display().to_string(), problem };
-    let invalid = |problem: String| ModelError::Invalid { model: onnx.display().to_string(), problem };
     let mut files = Vec::new();
-    for name in &header.external_files {
-        let is_below =
-            Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) && !name.is_empty();
-        if !is_below {
-            return Err(denied(format!("its weights are in {name:?}, outside its folder")));
+    for name in names {
+        if name.is_empty() || !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
+            return denied(format!("its weights are in {name:?}, outside its folder"));
         }
-        let path = folder.join(name);
-        let resolve =
-            |path: &Path| path.canonicalize().map_err(|error| invalid(format!("its weights in {name:?}: {error}")));
-        if !resolve(&path)?.starts_with(resolve(folder)?) {
-            return Err(denied(format!("its weights in {name:?} are a link that leads out of its folder")));
+        let missing = |error: io::Error| ModelError::Invalid {
+            model: shown.clone(),
+            problem: format!("its weights in {name:?} cannot be read: {error}"),
+        };
+        let (path, home) =
+            (folder.join(name).canonicalize().map_err(missing)?, folder.canonicalize().map_err(missing)?);
+        if !path.starts_with(home) {
+            return denied(format!("its weights in {name:?} are a link that leads out of its folder"));
         }
-        let bytes = read(&path).map_err(|error| invalid(format!("its weights in {name:?}: {error}")))?;
-        files.push((name.clone(), bytes.into()));
+        files.push((name.clone(), read_file(&path).map_err(missing)?.into()));
     }
     Ok(files)
+}
+
+/// Where a model's file really is: in the folder, whatever links lead there.
+pub(crate) fn place_within(folder: &Path, file: &Path) -> Result<PathBuf, ModelError> {
+    let folder = folder.canonicalize().map_err(|error| unreadable(folder, &error))?;
+    let place = file.canonicalize().map_err(|error| unreadable(file, &error))?;
+    if place.starts_with(&folder) {
+        return Ok(place);
+    }
+    Err(ModelError::Denied {
+        model: file.display().to_string(),
+        problem: format!("it is a link to {}, which is outside its folder", place.display()),
+    })
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> ModelError {

@@ -335,11 +335,15 @@ fn list(values: &[Value]) -> String {
 
 impl Value {
     fn describe(&self) -> String {
-        let dimensions = self.shape.as_ref().map_or_else(
+        format!("`{}` {} {}", self.name, self.element.describe(), self.describe_shape())
+    }
+
+    /// Such as `[1,3,?,?]`.
+    pub fn describe_shape(&self) -> String {
+        self.shape.as_ref().map_or_else(
             || "[unknown shape]".to_owned(),
             |shape| format!("[{}]", shape.iter().map(Dimension::describe).collect::<Vec<_>>().join(",")),
-        );
-        format!("`{}` {} {dimensions}", self.name, self.element.describe())
+        )
     }
 }
 

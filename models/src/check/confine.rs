@@ -1,0 +1,139 @@
+mod system_calls;
+
+use super::Limits;
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, LandlockStatus, PathBeneath, PathFd, RestrictionStatus, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use std::{fmt, fs, path::Path};
+
+/// What this process can no longer do, and what the kernel would not take from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confinement {
+    pub parts: Vec<Part>,
+}
+
+/// One means of confinement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Such as `Landlock`, with what it is for.
+    pub means: &'static str,
+    pub held: Held,
+}
+
+/// How much of it is in force; the text says why it is not all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Held {
+    Fully,
+    Partly(String),
+    Not(String),
+}
+
+impl Confinement {
+    /// True where nothing is missing.
+    pub fn is_complete(&self) -> bool {
+        self.parts.iter().all(|part| part.held == Held::Fully)
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.held {
+            Held::Fully => write!(f, "{}: enforced", self.means),
+            Held::Partly(why) => write!(f, "{}: partly enforced, {why}", self.means),
+            Held::Not(why) => write!(f, "{}: not enforced, {why}", self.means),
+        }
+    }
+}
+
+/// Gives up this process's rights, for good: what is left is to read below a folder, and to compute within limits.
+///
+/// What the kernel lacks is left out, and said. To be called while there is one thread, for Landlock binds only the
+/// calling thread and those that it starts; and after every library was loaded. Descriptors that are open stay as
+/// they are.
+pub fn confine(folder: &Path, limits: &Limits) -> Confinement {
+    // The last one forbids to raise limits, and each of them needs a descriptor or a read that a later one forbids.
+    let limited = limit(limits);
+    let landlock = restrict(folder);
+    let filtered = system_calls::forbid();
+    let parts = vec![
+        Part { means: "Landlock (files, TCP, signals)", held: landlock },
+        Part { means: "seccomp (network, programs, processes, writing)", held: filtered },
+        Part { means: "limits (memory, time, files)", held: limited },
+    ];
+    Confinement { parts }
+}
+
+/// The newest of which something is asked for: files from 1 to 5, TCP 4, scopes 6.
+const NEWEST: ABI = ABI::V6;
+
+fn restrict(folder: &Path) -> Held {
+    let alone = status_of_process().is_some_and(|status| status.lines().any(|line| line == "Threads:\t1"));
+    match restrict_to(folder) {
+        Ok(RestrictionStatus { ruleset: RulesetStatus::FullyEnforced, .. }) if alone => Held::Fully,
+        Ok(RestrictionStatus { ruleset: RulesetStatus::FullyEnforced, .. }) => {
+            Held::Partly("threads that were there before are free".to_owned())
+        }
+        Ok(RestrictionStatus { ruleset: RulesetStatus::PartiallyEnforced, landlock, .. }) => {
+            Held::Partly(format!("the kernel is too old for the rest ({landlock:?})"))
+        }
+        Ok(RestrictionStatus { landlock: LandlockStatus::NotImplemented, .. }) => {
+            Held::Not("the kernel has no Landlock; it came with Linux 5.13".to_owned())
+        }
+        Ok(RestrictionStatus { landlock: LandlockStatus::NotEnabled, .. }) => {
+            Held::Not("the kernel was started without Landlock; name it in the boot parameter `lsm=`".to_owned())
+        }
+        Ok(status) => Held::Not(format!("the kernel says {:?}", status.landlock)),
+        Err(error) => Held::Not(error.to_string()),
+    }
+}
+
+fn restrict_to(folder: &Path) -> Result<RestrictionStatus, Box<dyn std::error::Error>> {
+    let rules = Ruleset::default()
+        .handle_access(AccessFs::from_all(NEWEST))?
+        .handle_access(AccessNet::from_all(NEWEST))?
+        .scope(Scope::from_all(NEWEST))?
+        .create()?;
+    let readable = PathBeneath::new(PathFd::new(folder)?, AccessFs::ReadFile | AccessFs::ReadDir);
+    let status = rules.add_rule(readable).and_then(landlock::RulesetCreated::restrict_self);
+    Ok(status.map_err(|error: RulesetError| error)?)
+}
+
+/// Descriptors: the standard three, the status file, the model's files, and some for ONNX Runtime.
+const OPEN_FILES: u64 = 64;
+
+fn limit(limits: &Limits) -> Held {
+    let mut missing = Vec::new();
+    let seconds = limits.time.as_secs() + 1;
+    let mut wanted = vec![
+        ("processor time", Resource::Cpu, seconds),
+        ("file size", Resource::Fsize, 0),
+        ("open files", Resource::Nofile, OPEN_FILES),
+        ("core dumps", Resource::Core, 0),
+    ];
+    match mapped_bytes() {
+        Some(mapped) => wanted.push(("memory", Resource::As, mapped.saturating_add(limits.memory))),
+        None => missing.push("memory (/proc/self/status cannot be read)".to_owned()),
+    }
+    for (what, resource, most) in &wanted {
+        let limit = Rlimit { current: Some(*most), maximum: Some(*most) };
+        if let Err(error) = setrlimit(*resource, limit) {
+            missing.push(format!("{what} ({error})"));
+        }
+    }
+    match missing.len() {
+        0 => Held::Fully,
+        some if some <= wanted.len() => Held::Partly(format!("without {}", missing.join(", "))),
+        _ => Held::Not(missing.join(", ")),
+    }
+}
+
+/// The size of the address space. What libraries and the stack reserved is no fault of the model.
+fn mapped_bytes() -> Option<u64> {
+    super::child::status_bytes(&status_of_process()?, "VmSize:")
+}
+
+fn status_of_process() -> Option<String> {
+    fs::read_to_string("/proc/self/status").ok()
+}
