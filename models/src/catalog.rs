@@ -2,7 +2,7 @@ use crate::{Model, ModelError, version};
 use std::{
     collections::BTreeMap,
     fs, io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 /// The models in a directory: `<name>.onnx`, or `<name>/<version>/model.onnx`, of which the newest version counts.
@@ -39,10 +39,25 @@ impl Catalog {
         Model::open_named(name.to_owned(), path)
     }
 
+    /// Reads and recognises that version of the model of that name.
+    pub fn find_version(&self, name: &str, version: &str) -> Result<Model, ModelError> {
+        let file_of = |part: &str| Path::new(part).components().all(|part| matches!(part, Component::Normal(_)));
+        let path = self.directory.join(name).join(version).join("model.onnx");
+        if !file_of(name) || !file_of(version) || !path.is_file() {
+            return Err(ModelError::NotFound {
+                problem: format!("there is no version {version:?} of model {name:?} in {}", self.directory.display()),
+                remedy:
+                    "`framefleet models list` shows what there is, and `framefleet models unpin` lets go of a version"
+                        .to_owned(),
+            });
+        }
+        Model::open_named(name.to_owned(), &path)
+    }
+
     /// The model that is meant when nobody names one: the only one there is.
-    pub fn only(&self) -> Result<Model, ModelError> {
+    pub fn only(&self) -> Result<&str, ModelError> {
         match self.models.keys().next() {
-            Some(name) if self.models.len() == 1 => self.find(name),
+            Some(name) if self.models.len() == 1 => Ok(name),
             _ => Err(ModelError::NotFound {
                 problem: match self.models.len() {
                     0 => format!("there is no model in {}", self.directory.display()),
@@ -122,7 +137,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(Catalog::open(directory.path()).unwrap().only().unwrap_err().code(), ErrorCode::ModelNotFound);
         put(directory.path(), "one.onnx", "v8.onnx");
-        assert_eq!(Catalog::open(directory.path()).unwrap().only().unwrap().name, "one");
+        assert_eq!(Catalog::open(directory.path()).unwrap().only().unwrap(), "one");
         put(directory.path(), "two.onnx", "v5.onnx");
         let error = Catalog::open(directory.path()).unwrap().only().unwrap_err();
         assert_eq!(error.code(), ErrorCode::ModelNotFound);

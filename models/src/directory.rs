@@ -132,6 +132,25 @@ impl ModelDirectory {
         }
     }
 
+    /// Waits until every version that is there was tried out, and tells how they stand; when the time is over, how they
+    /// stand by then. [`ModelError::NotFound`] if the directory cannot be read.
+    pub fn wait_until_checked(&self, timeout: Duration) -> Result<Vec<ModelStatus>, ModelError> {
+        let deadline = Instant::now() + timeout;
+        let mut published = self.shared.published();
+        loop {
+            if published.unreadable.is_some() {
+                return Err(published.why_not("", &self.directory));
+            }
+            let under_way = |status: &ModelStatus| matches!(status.state, State::Waiting | State::Checking);
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || !published.statuses.iter().any(under_way) {
+                return Ok(published.statuses.clone());
+            }
+            let waited = self.shared.changed.wait_timeout(published, left);
+            published = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     /// Every version in the directory by name, oldest first; after those, some whose files are gone.
     pub fn snapshot(&self) -> Vec<ModelStatus> {
         self.shared.published().statuses.clone()

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::io::{Write, stderr};
 
 pub mod limits;
+pub mod models;
 pub mod run;
 
 /// Finds and follows objects in video.
@@ -25,6 +26,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Run),
+    Models(models::Models),
 }
 
 /// All was done.
@@ -56,6 +58,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     };
     match cli.command {
         Command::Run(run) => run.execute(),
+        Command::Models(models) => models.execute(),
     }
 }
 

@@ -4,6 +4,7 @@ use framefleet_contract::job_folder::JobFolderError;
 use framefleet_contract::volume::VolumeError;
 use framefleet_contract::{Disposition, ErrorCode};
 use framefleet_models::ModelError;
+use framefleet_models::pins::PinError;
 use framefleet_native::ffmpeg::MediaError;
 use std::path::PathBuf;
 
@@ -42,6 +43,8 @@ pub enum JobError {
     Volume(#[from] VolumeError),
     #[error(transparent)]
     Folder(#[from] JobFolderError),
+    #[error(transparent)]
+    Pin(#[from] PinError),
 }
 
 pub type Result<T> = std::result::Result<T, JobError>;
@@ -64,6 +67,7 @@ impl JobError {
             Self::Model(e) => e.code(),
             Self::Volume(e) => e.code(),
             Self::Folder(e) => e.code(),
+            Self::Pin(e) => e.code(),
         }
     }
 

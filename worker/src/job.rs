@@ -15,7 +15,7 @@ use framefleet_contract::plan::{Plan, Segment};
 use framefleet_contract::request::{Request, VERSION};
 use framefleet_contract::volume::{Put, Volume};
 use framefleet_contract::{Disposition, ErrorCode};
-use framefleet_models::{Detector, Model, Thresholds};
+use framefleet_models::{Detector, Manifest, Model, Thresholds};
 use framefleet_native::ffmpeg::limits::Limits;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
@@ -41,9 +41,6 @@ pub struct Finished {
     /// Whether it had ended before, so that nothing was done.
     pub was_finished: bool,
 }
-
-/// Most detections of a frame that are kept, the best ones.
-const MAX_DETECTIONS: usize = 300;
 
 /// Takes the job on and brings it to its end. An error that can never go away ends it `failed`; after any other error
 /// the job stays open, and the same call goes on with it.
@@ -192,7 +189,7 @@ fn detect_missing(
         folder,
         segments: &missing,
         class_names,
-        thresholds: &thresholds(request, class_names)?,
+        thresholds: &thresholds(request, &workplace.model.manifest)?,
         every,
     };
     let detected = pipeline::detect(&detection, workplace.detectors, &progress, workplace.stop)?;
@@ -222,6 +219,9 @@ fn put_model(workplace: &Workplace<'_>) -> Result<()> {
     if !workplace.volume.has(&bytes)? {
         workplace.volume.put(&bytes, model.bytes())?;
     }
+    for (name, weights) in model.external() {
+        workplace.volume.put(&folder.join("external").join(name), weights)?;
+    }
     let manifest = serde_json::to_vec_pretty(&model.manifest).expect("a manifest is plain names and numbers");
     workplace.volume.put(&folder.join("manifest.json"), &manifest)?;
     Ok(())
@@ -231,7 +231,8 @@ fn model_folder(model: &Model) -> PathBuf {
     Path::new("models").join(model.sha256.as_str())
 }
 
-fn thresholds(request: &Request, class_names: &[String]) -> Result<Thresholds> {
+fn thresholds(request: &Request, manifest: &Manifest) -> Result<Thresholds> {
+    let class_names = &manifest.classes;
     let id_of = |name: &String| {
         let position = class_names.iter().position(|known| known == name);
         position.map(|id| id as i32).ok_or_else(|| {
@@ -247,13 +248,13 @@ fn thresholds(request: &Request, class_names: &[String]) -> Result<Thresholds> {
         confidence: request.settings.confidence,
         iou: request.settings.iou,
         classes,
-        max_detections: MAX_DETECTIONS,
+        max_detections: manifest.defaults.max_detections as usize,
     })
 }
 
 /// Fails for a class that the model does not have, before a job begins.
 pub fn check_classes(request: &Request, model: &Model) -> Result<()> {
-    thresholds(request, &model.manifest.classes).map(|_| ())
+    thresholds(request, &model.manifest).map(|_| ())
 }
 
 /// # Errors

@@ -7,6 +7,10 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 fn main() -> ExitCode {
     framefleet_native::process::prepare();
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == cli::models::CHILD) {
+        return framefleet_models::check::child(arguments);
+    }
     tracing_subscriber::fmt()
         .with_env_filter(
             EnvFilter::builder()

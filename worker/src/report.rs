@@ -88,7 +88,7 @@ fn ledger(summary: &Summary) -> String {
     parts.into_iter().chain((!found.is_empty()).then_some(found)).collect::<Vec<_>>().join(", ")
 }
 
-fn plain_table() -> Table {
+pub(crate) fn plain_table() -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table
@@ -100,7 +100,7 @@ fn align_numbers(table: &mut Table) {
     }
 }
 
-fn trimmed(table: &Table) -> String {
+pub(crate) fn trimmed(table: &Table) -> String {
     let lines: Vec<String> = table.to_string().lines().map(|line| format!(" {}", line.trim_end())).collect();
     lines.join("\n")
 }

@@ -16,6 +16,7 @@ use framefleet_contract::outcome::{Failure, State};
 use framefleet_contract::request::{ModelRef, Outputs, Request, Settings};
 use framefleet_contract::tracker_settings::ByteTrackSettings;
 use framefleet_contract::volume::Volume;
+use framefleet_models::manifest::Defaults;
 use framefleet_models::{Catalog, Detector, Model, Runtime};
 use framefleet_native::ffmpeg::MediaError;
 use framefleet_native::process::end_process;
@@ -34,9 +35,9 @@ pub struct Run {
     #[arg(required = true, value_name = "VIDEO")]
     videos: Vec<PathBuf>,
 
-    /// A model of the model directory by its name, or the path of an .onnx file. May be left out where the directory
-    /// holds just one
-    #[arg(long, value_name = "NAME|PATH")]
+    /// A model of the model directory by its name, or the path of an .onnx file. NAME is the version that is pinned, or
+    /// else the newest; NAME@VERSION is that one. May be left out where the directory holds just one
+    #[arg(long, value_name = "NAME[@VERSION]|PATH")]
     model: Option<String>,
 
     /// The model directory: NAME.onnx, or NAME/VERSION/model.onnx
@@ -47,13 +48,15 @@ pub struct Run {
     #[arg(long, value_name = "DIR", default_value = "runs")]
     out: PathBuf,
 
-    /// Store detections from this score on (0 to 1). The tracker's thresholds are separate
-    #[arg(long, value_name = "SCORE", default_value_t = 0.1, value_parser = share)]
-    confidence: f32,
+    /// Store detections from this score on (0 to 1); the model's own default, 0.1 unless its model.toml says otherwise.
+    /// The tracker's thresholds are separate
+    #[arg(long, value_name = "SCORE", value_parser = share)]
+    confidence: Option<f32>,
 
-    /// Of two boxes of one class that overlap by more than this IoU (0 to 1), drop the one with the lower score
-    #[arg(long, value_name = "IOU", default_value_t = 0.6, value_parser = share)]
-    iou: f32,
+    /// Of two boxes of one class that overlap by more than this IoU (0 to 1), drop the one with the lower score; the
+    /// model's own default, 0.6 unless its model.toml says otherwise
+    #[arg(long, value_name = "IOU", value_parser = share)]
+    iou: Option<f32>,
 
     /// Infer every N-th frame only, beginning with the first
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = count)]
@@ -67,17 +70,19 @@ pub struct Run {
     #[arg(long)]
     annotate: bool,
 
-    /// Tracker: scores from which a detection is associated first; 0.1 more starts a track
-    #[arg(long, value_name = "SCORE", default_value_t = ByteTrackSettings::default().track_thresh, value_parser = track_thresh)]
-    track_thresh: f64,
+    /// Tracker: scores from which a detection is associated first; 0.1 more starts a track (default 0.6, or what the
+    /// model.toml says)
+    #[arg(long, value_name = "SCORE", value_parser = track_thresh)]
+    track_thresh: Option<f64>,
 
-    /// Tracker: greatest cost (1 - IoU x score) of a match in the first association
-    #[arg(long, value_name = "COST", default_value_t = ByteTrackSettings::default().match_thresh, value_parser = match_thresh)]
-    match_thresh: f64,
+    /// Tracker: greatest cost (1 - IoU x score) of a match in the first association (default 0.9, or what the model.toml
+    /// says)
+    #[arg(long, value_name = "COST", value_parser = match_thresh)]
+    match_thresh: Option<f64>,
 
-    /// Tracker: frames that a lost track is kept, counted at 30 frames/s
-    #[arg(long, value_name = "FRAMES", default_value_t = ByteTrackSettings::default().track_buffer)]
-    track_buffer: u32,
+    /// Tracker: frames that a lost track is kept, counted at 30 frames/s (default 30, or what the model.toml says)
+    #[arg(long, value_name = "FRAMES")]
+    track_buffer: Option<u32>,
 
     /// Cut long videos into segments of at least this many seconds; what is finished survives a crash. Changes no result. What cannot be cut safely, and what is damaged, is one segment
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = positive)]
@@ -142,11 +147,11 @@ impl Run {
     fn prepare(&self) -> Result<Prepared> {
         let stop = Stop::on_signals().map_err(|e| JobError::BadRequest(format!("signals cannot be handled: {e}")))?;
         let job_id = self.job_id()?;
-        let settings = self.settings();
         self.check_metrics_path()?;
         let roots = self.limits.roots()?;
         let sources = self.videos.iter().map(|video| roots.identify(video)).collect::<Result<Vec<_>>>()?;
         let model = self.find_model()?;
+        let settings = self.settings(&model.manifest.defaults)?;
         let model_ref = ModelRef { name: model.name.clone(), sha256: model.sha256.clone() };
         let outputs = Outputs { annotated: self.annotate };
         let request = |source| Request::new(job_id.clone(), source, model_ref.clone(), settings.clone(), outputs);
@@ -174,26 +179,47 @@ impl Run {
         self.job_id.as_ref().map(JobId::new).transpose().map_err(|e| JobError::BadRequest(e.to_string()))
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self, model: &Defaults) -> Result<Settings> {
         let tracker = ByteTrackSettings {
-            track_thresh: self.track_thresh,
-            match_thresh: self.match_thresh,
-            track_buffer: self.track_buffer,
-            ..ByteTrackSettings::default()
+            track_thresh: self.track_thresh.unwrap_or(model.tracker.track_thresh),
+            match_thresh: self.match_thresh.unwrap_or(model.tracker.match_thresh),
+            track_buffer: self.track_buffer.unwrap_or(model.tracker.track_buffer),
+            ..model.tracker
         };
+        tracker.validate().map_err(|e| JobError::BadRequest(e.to_string()))?;
         let classes = self.classes.clone().map(|mut names| {
             names.sort();
             names.dedup();
             names
         });
-        Settings { confidence: self.confidence, iou: self.iou, every: self.every, classes, tracker }
+        Ok(Settings {
+            confidence: self.confidence.unwrap_or(model.confidence),
+            iou: self.iou.unwrap_or(model.iou),
+            every: self.every,
+            classes,
+            tracker,
+        })
     }
 
     fn find_model(&self) -> Result<Model> {
         Ok(match &self.model {
             Some(model) if is_path(model) => Model::open(Path::new(model))?,
-            Some(name) => Catalog::open(&self.models)?.find(name)?,
-            None => Catalog::open(&self.models)?.only()?,
+            Some(name) => self.find_in(&Catalog::open(&self.models)?, name)?,
+            None => {
+                let catalog = Catalog::open(&self.models)?;
+                self.find_in(&catalog, catalog.only()?)?
+            }
+        })
+    }
+
+    /// `NAME@VERSION`, or else the version at which the name is pinned, or else the newest.
+    fn find_in(&self, catalog: &Catalog, name: &str) -> Result<Model> {
+        if let Some((name, version)) = name.split_once('@') {
+            return Ok(catalog.find_version(name, version)?);
+        }
+        Ok(match super::models::pinned(&self.out, name)? {
+            Some(version) => catalog.find_version(name, &version)?,
+            None => catalog.find(name)?,
         })
     }
 

@@ -1,0 +1,286 @@
+//! `framefleet models`: what is in the model directory, what a model is, and which version counts.
+
+use super::{DONE, FAILED, print_error, status_before_job};
+use crate::error::{JobError, Result};
+use crate::report::{plain_table, trimmed};
+use clap::{Args, Subcommand};
+use framefleet_contract::ErrorCode;
+use framefleet_contract::volume::Volume;
+use framefleet_models::check::{Check, Limits, ModelPlace, Report, Sandbox, SeenTensor};
+use framefleet_models::directory::State;
+use framefleet_models::{Follow, ModelDirectory, ModelError, ModelStatus, Runtime, pins};
+use std::ffi::OsString;
+use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Shows the model directory, tries models out, and holds a model at a version.
+#[derive(Debug, Args)]
+pub struct Models {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Lists every model of the directory with its state; what was refused is listed with the reason
+    List(List),
+    /// Tries a model out in a process without rights, and tells all that is known of it
+    Check(CheckOne),
+    /// Holds a model at a version, whatever is newer
+    Pin(Pin),
+    /// Lets the newest version count again
+    Unpin(Unpin),
+}
+
+#[derive(Debug, Args)]
+struct Places {
+    /// The model directory: NAME.onnx, or NAME/VERSION/model.onnx
+    #[arg(long, value_name = "DIR", env = "FRAMEFLEET_MODELS", default_value = "models/catalog")]
+    models: PathBuf,
+
+    /// Where results go; pins are kept there, since the model directory may be read-only
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct List {
+    #[command(flatten)]
+    places: Places,
+
+    /// Print one line of JSON for each model instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct CheckOne {
+    /// An ONNX file; NAME.toml beside NAME.onnx overrides what is recognised
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+
+    /// Print the whole report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Pin {
+    name: String,
+    version: String,
+    #[command(flatten)]
+    places: Places,
+}
+
+#[derive(Debug, Args)]
+struct Unpin {
+    name: String,
+    #[command(flatten)]
+    places: Places,
+}
+
+/// The first argument of the process in which a model is tried out. Nobody types it.
+pub const CHILD: &str = "check-model-in-this-process";
+
+/// Until what was copied into the directory just now has been tried out.
+const LONGEST_LIST: Duration = Duration::from_mins(10);
+
+impl Models {
+    pub fn execute(&self) -> u8 {
+        let done = match &self.command {
+            Command::List(list) => list.execute(),
+            Command::Check(check) => return check.execute(),
+            Command::Pin(pin) => pin.execute(),
+            Command::Unpin(unpin) => unpin.execute(),
+        };
+        done.unwrap_or_else(|error| {
+            print_error(error.code(), &error.to_string());
+            status_before_job(&error)
+        })
+    }
+}
+
+/// This program as the child that tries a model out.
+fn sandbox() -> Result<Sandbox> {
+    let program = std::env::current_exe()
+        .map_err(|e| JobError::BadRequest(format!("the program's own file is not known: {e}; call it by its path")))?;
+    Ok(Sandbox { program, arguments: vec![OsString::from(CHILD)], limits: Limits::default() })
+}
+
+impl List {
+    fn execute(&self) -> Result<u8> {
+        let results = if self.places.out.is_dir() { Some(Volume::open(&self.places.out)?) } else { None };
+        let follow = Follow { results, ..Follow::new(&self.places.models) };
+        let directory = ModelDirectory::start(follow, sandbox()?, &Runtime::load()?)
+            .map_err(|e| JobError::BadRequest(format!("no thread for the model directory: {e}")))?;
+        let models = directory.wait_until_checked(LONGEST_LIST)?;
+        if self.json {
+            for model in &models {
+                say(&serde_json::to_string(model).expect("names and numbers become JSON"));
+            }
+        } else if models.is_empty() {
+            say(&format!("no model in {}; put NAME.onnx into it", self.places.models.display()));
+        } else {
+            say(&table(&models));
+        }
+        Ok(DONE)
+    }
+}
+
+fn table(models: &[ModelStatus]) -> String {
+    let mut table = plain_table();
+    table.set_header(vec!["model", "version", "state", "counts", "head", "sha256"]);
+    for model in models {
+        let counts = match (model.serving, model.pinned) {
+            (true, true) => "yes, pinned",
+            (true, false) => "yes",
+            (false, true) => "pinned, not ready",
+            (false, false) => "",
+        };
+        let head = model.family.map_or_else(String::new, |family| plain(&family));
+        let sha256 = model.sha256.as_ref().map_or("", |sha256| &sha256.as_str()[..12]);
+        let version = model.version.clone().unwrap_or_default();
+        table.add_row(vec![model.name.as_str(), &version, state(&model.state), counts, &head, sha256]);
+    }
+    let reasons = models.iter().filter_map(|model| match &model.state {
+        State::Refused { code, reason } => Some(format!("\n\n{code}: {reason}")),
+        _ => model.comparison.as_ref().map(|comparison| format!("\n\n{}: {comparison}", model.name)),
+    });
+    let text = trimmed(&table) + &reasons.collect::<String>();
+    // A file's name may hold escape sequences, which are not for the terminal.
+    text.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}")
+}
+
+fn state(state: &State) -> &'static str {
+    match state {
+        State::Waiting => "waiting",
+        State::Checking => "checking",
+        State::Ready => "ready",
+        State::Refused { .. } => "refused",
+        State::Retired => "retired",
+    }
+}
+
+impl CheckOne {
+    fn execute(&self) -> u8 {
+        match self.check() {
+            Ok(report) if self.json => {
+                say(&serde_json::to_string_pretty(&report).expect("names and numbers become JSON"));
+                DONE
+            }
+            Ok(report) => {
+                say(&describe(&report));
+                DONE
+            }
+            Err(error) => {
+                print_error(error.code(), &error.to_string());
+                if let JobError::Model(ModelError::Unrecognised { seen, .. }) = &error {
+                    say(&skeleton(seen));
+                }
+                if error.code() == ErrorCode::ModelNotFound { status_before_job(&error) } else { FAILED }
+            }
+        }
+    }
+
+    fn check(&self) -> Result<Report> {
+        let name = self.path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned());
+        let place = ModelPlace { name, version: None, onnx: self.path.clone(), toml: self.path.with_extension("toml") };
+        Ok(sandbox()?.check(&place)?.report)
+    }
+}
+
+fn describe(report: &Report) -> String {
+    let manifest = &report.manifest;
+    let preprocessing = &manifest.preprocessing;
+    let tensors = |tensors: &[SeenTensor]| {
+        let shown = tensors.iter().map(|tensor| format!("{} {} {}", tensor.name, tensor.element, tensor.shape));
+        shown.collect::<Vec<_>>().join(", ")
+    };
+    let scaling = format!("x {:.6}, mean {:?}, std {:?}", preprocessing.scale, preprocessing.mean, preprocessing.std);
+    let mut table = plain_table();
+    for (name, value) in [
+        ("head", plain(&manifest.head)),
+        ("because", manifest.reason.clone()),
+        ("inputs", tensors(&report.inputs)),
+        ("outputs", tensors(&report.outputs)),
+        ("classes", classes(&manifest.classes)),
+        ("colour", plain(&preprocessing.colour)),
+        ("values", scaling),
+        ("resize", format!("{}, padding {}", plain(&preprocessing.resize), preprocessing.pad)),
+        ("speed", format!("{:.1} ms a frame on one thread", report.frame_s * 1e3)),
+        ("loading", format!("{:.0} ms", report.load_s * 1e3)),
+        ("memory", format!("{:.0} MiB for a session", report.memory_bytes as f64 / (1 << 20) as f64)),
+        ("sha256", report.sha256.to_string()),
+        ("tried in", format!("{}; {}", report.runtime, report.confinement.join("; "))),
+    ] {
+        table.add_row(vec![name.to_owned(), value]);
+    }
+    trimmed(&table)
+}
+
+/// The first few, and how many there are.
+fn classes(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let first = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN { format!("{}: {first}, ...", names.len()) } else { format!("{}: {first}", names.len()) }
+}
+
+/// What to start a `model.toml` from.
+fn skeleton(seen: &str) -> String {
+    let seen: String = seen.replace(char::is_control, "\u{fffd}");
+    format!(
+        "\n# model.toml, to be put beside the model under its name (NAME.toml, or model.toml beside model.onnx).\n\
+         # The model has {seen}.\n\
+         # What it is: yolox, yolox-decoded, v8, v5, v6, end-to-end, v7-end-to-end, yolo-nas-flat, nms-outputs,\n\
+         # damo-yolo, paddle, nanodet-plus, nanodet, rt-detr, rt-detr-listed, ultralytics-rt-detr, detr-sigmoid,\n\
+         # detr-softmax, torchvision or tf-detection; models/README.md says how each lays out its outputs.\n\
+         # head = \"v8\"\n\
+         # outputs = [\"output0\"]        # in the order in which the head reads them\n\
+         # classes = [\"person\", \"car\"]  # or \"coco\", \"coco-91\"\n\
+         # colour = \"rgb\"               # or \"bgr\"\n\
+         # scale = 0.00392156862745098  # each channel is (0..255 * scale - mean) / std\n\
+         # mean = [0, 0, 0]\n\
+         # std = [1, 1, 1]\n\
+         # resize = \"letterbox\"         # or \"stretch\""
+    )
+}
+
+impl Pin {
+    fn execute(&self) -> Result<u8> {
+        let file = self.places.models.join(&self.name).join(&self.version).join("model.onnx");
+        if !file.is_file() {
+            return Err(ModelError::NotFound {
+                problem: format!("there is no {}", file.display()),
+                remedy: "`framefleet models list` shows the versions there are".to_owned(),
+            }
+            .into());
+        }
+        pins::pin(&Volume::open(&self.places.out)?, &self.name, &self.version)?;
+        say(&format!("{} is held at {}", self.name, self.version));
+        Ok(DONE)
+    }
+}
+
+impl Unpin {
+    fn execute(&self) -> Result<u8> {
+        pins::unpin(&Volume::open(&self.places.out)?, &self.name)?;
+        say(&format!("the newest version of {} counts", self.name));
+        Ok(DONE)
+    }
+}
+
+/// The version at which a model is held by the pins in a folder of results, which need not be there.
+pub fn pinned(out: &Path, name: &str) -> Result<Option<String>> {
+    Ok(pins::read(out, name)?)
+}
+
+/// A value's name as it is written in files.
+fn plain(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| Some(value.as_str()?.to_owned())).unwrap_or_default()
+}
+
+/// A line on stdout; whoever reads may have gone away.
+fn say(line: &str) {
+    let _ = writeln!(stdout(), "{line}");
+}
