@@ -15,7 +15,11 @@ use std::{
     ffi::OsString,
     fs,
     net::{TcpListener, UdpSocket},
-    os::unix::{fs::symlink, net::UnixStream, process::CommandExt},
+    os::unix::{
+        fs::symlink,
+        net::{UnixDatagram, UnixStream},
+        process::CommandExt,
+    },
     panic,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
@@ -284,6 +288,7 @@ fn try_everything(order: &Order, landlock: bool) -> ExitCode {
     fails("change a mode", fs::set_permissions(&order.place.onnx, permissions).is_ok());
     fails("listen", TcpListener::bind("127.0.0.1:0").is_ok());
     fails("have a datagram socket", UdpSocket::bind("127.0.0.1:0").is_ok());
+    fails("have a socket", UnixDatagram::unbound().is_ok());
     fails("have a pair of sockets", UnixStream::pair().is_ok());
     fails("start a program", Command::new("/bin/true").spawn().is_ok());
     let error = Command::new("/bin/true").exec();
