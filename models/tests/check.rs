@@ -15,7 +15,11 @@ use std::{
     ffi::OsString,
     fs,
     net::{TcpListener, UdpSocket},
-    os::unix::{fs::symlink, net::UnixStream, process::CommandExt},
+    os::unix::{
+        fs::symlink,
+        net::{UnixDatagram, UnixStream},
+        process::CommandExt,
+    },
     panic,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
@@ -190,6 +194,8 @@ fn good_models_give_a_report() {
         assert_eq!(report.inputs[0].name, report.manifest.input.name);
         assert!(report.load_s > 0.0 && report.load_s < 10.0 && report.frame_s > 0.0 && report.frame_s < 10.0);
         assert!((1 << 16..1 << 30).contains(&report.memory_bytes), "{}", report.memory_bytes);
+        // Landlock binds no thread that was there before: ONNX Runtime must not have started one.
+        assert!(!report.confinement[0].contains("a thread"), "{report:?}");
         assert!(report.confinement.len() == 3 && report.runtime.starts_with("onnxruntime 1."), "{report:?}");
         println!("{name}: {:.1} ms a frame, {} KiB", report.frame_s * 1e3, report.memory_bytes >> 10);
         println!("{}", report.confinement.join("; "));
@@ -282,6 +288,7 @@ fn try_everything(order: &Order, landlock: bool) -> ExitCode {
     fails("change a mode", fs::set_permissions(&order.place.onnx, permissions).is_ok());
     fails("listen", TcpListener::bind("127.0.0.1:0").is_ok());
     fails("have a datagram socket", UdpSocket::bind("127.0.0.1:0").is_ok());
+    fails("have a socket", UnixDatagram::unbound().is_ok());
     fails("have a pair of sockets", UnixStream::pair().is_ok());
     fails("start a program", Command::new("/bin/true").spawn().is_ok());
     let error = Command::new("/bin/true").exec();
@@ -292,7 +299,7 @@ fn try_everything(order: &Order, landlock: bool) -> ExitCode {
     let open: Vec<_> = (0..100).map_while(|_| fs::File::open(&order.place.onnx).ok()).collect();
     fails("open many files", open.len() >= 64);
     drop(open);
-    fails("not start a thread", thread::Builder::new().spawn(|| ()).map(|thread| thread.join()).is_err());
+    fails("not start a thread", thread::Builder::new().spawn(|| ()).map(thread::JoinHandle::join).is_err());
     if landlock {
         // The other thread's stack was counted as mapped, and is free again.
         let mut large: Vec<u8> = Vec::new();

@@ -2,8 +2,8 @@ mod system_calls;
 
 use super::Limits;
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, LandlockStatus, PathBeneath, PathFd, RestrictionStatus, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, LandlockStatus, PathBeneath, PathFd, RestrictSelfAttr, RestrictionStatus,
+    Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::{fmt, fs, path::Path};
@@ -71,20 +71,24 @@ const NEWEST: ABI = ABI::V6;
 fn restrict(folder: &Path) -> Held {
     let alone = status_of_process().is_some_and(|status| status.lines().any(|line| line == "Threads:\t1"));
     match restrict_to(folder) {
-        Ok(RestrictionStatus { ruleset: RulesetStatus::FullyEnforced, .. }) if alone => Held::Fully,
-        Ok(RestrictionStatus { ruleset: RulesetStatus::FullyEnforced, .. }) => {
-            Held::Partly("threads that were there before are free".to_owned())
-        }
-        Ok(RestrictionStatus { ruleset: RulesetStatus::PartiallyEnforced, landlock, .. }) => {
+        Ok(RestrictionStatus { ruleset: RulesetStatus::PartiallyEnforced, landlock, .. })
+            if ABI::from(landlock) < NEWEST =>
+        {
             Held::Partly(format!("the kernel is too old for the rest ({landlock:?})"))
         }
-        Ok(RestrictionStatus { landlock: LandlockStatus::NotImplemented, .. }) => {
-            Held::Not("the kernel has no Landlock; it came with Linux 5.13".to_owned())
-        }
-        Ok(RestrictionStatus { landlock: LandlockStatus::NotEnabled, .. }) => {
-            Held::Not("the kernel was started without Landlock; name it in the boot parameter `lsm=`".to_owned())
-        }
-        Ok(status) => Held::Not(format!("the kernel says {:?}", status.landlock)),
+        Ok(RestrictionStatus { ruleset: RulesetStatus::NotEnforced, landlock, .. }) => Held::Not(match landlock {
+            LandlockStatus::NotImplemented => "the kernel has no Landlock; it came with Linux 5.13".to_owned(),
+            LandlockStatus::NotEnabled => {
+                "the kernel was started without Landlock; name it in the boot parameter `lsm=`".to_owned()
+            }
+            LandlockStatus::Available { .. } => format!("the kernel says {landlock:?}"),
+        }),
+        Ok(RestrictionStatus { all_threads, .. }) if alone || all_threads => Held::Fully,
+        // ONNX Runtime starts one as it is loaded. What seccomp forbids, writing too, it forbids to every thread.
+        Ok(_) => Held::Partly(
+            "a thread that ONNX Runtime started before may still read other files; this kernel can bind only new ones"
+                .to_owned(),
+        ),
         Err(error) => Held::Not(error.to_string()),
     }
 }
@@ -96,8 +100,7 @@ fn restrict_to(folder: &Path) -> Result<RestrictionStatus, Box<dyn std::error::E
         .scope(Scope::from_all(NEWEST))?
         .create()?;
     let readable = PathBeneath::new(PathFd::new(folder)?, AccessFs::ReadFile | AccessFs::ReadDir);
-    let status = rules.add_rule(readable).and_then(landlock::RulesetCreated::restrict_self);
-    Ok(status.map_err(|error: RulesetError| error)?)
+    Ok(rules.add_rule(readable)?.all_threads(true)?.restrict_self()?)
 }
 
 /// Descriptors: the standard three, the status file, the model's files, and some for ONNX Runtime.
