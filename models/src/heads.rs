@@ -39,7 +39,7 @@ impl<'a> OutputView<'a> {
             [rows, columns] => (rows, columns),
             _ => (0, 0),
         };
-        let length = rows.checked_mul(columns).unwrap_or(usize::MAX);
+        let length = rows.saturating_mul(columns);
         let values = self.values.get(..length).unwrap_or_default();
         let rows = if values.len() == length { rows } else { 0 };
         ArrayView2::from_shape((rows, columns), values)

@@ -110,8 +110,8 @@ fn identity(onnx: &[u8], toml: Option<&str>, external: &[External]) -> Sha256 {
     let files = std::iter::once(("model.onnx", onnx))
         .chain(toml.map(|toml| ("model.toml", toml.as_bytes())))
         .chain(external.iter().map(|(name, bytes)| (name.as_str(), &**bytes)));
-    let list: String = files.map(|(name, bytes)| format!("{}  {name}\n", Sha256::of(bytes))).collect();
-    Sha256::of(list.as_bytes())
+    let lines: Vec<String> = files.map(|(name, bytes)| format!("{}  {name}\n", Sha256::of(bytes))).collect();
+    Sha256::of(lines.concat().as_bytes())
 }
 
 /// The bytes of a regular file. Opening blocks on nothing: whoever put a FIFO there would hold the program.

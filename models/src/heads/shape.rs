@@ -40,9 +40,9 @@ impl Head {
             }
             (HeadFamily::V8, &[&[_, rows, columns]]) => rows == 4 + classes && self.is_places(columns, 1),
             (HeadFamily::V5, &[&[_, rows, columns]]) => columns == 5 + classes && self.is_places(rows, 3),
-            (HeadFamily::EndToEnd | HeadFamily::RtDetrListed, &[&[_, _, columns]]) => columns == 6,
+            (HeadFamily::EndToEnd | HeadFamily::RtDetrListed, &[&[_, _, columns]])
+            | (HeadFamily::Paddle, &[&[_, columns], &[_]]) => columns == 6,
             (HeadFamily::V7EndToEnd | HeadFamily::YoloNasFlat, &[&[_, columns]]) => columns == 7,
-            (HeadFamily::Paddle, &[&[_, columns], &[_]]) => columns == 6,
             (HeadFamily::UltralyticsRtDetr, &[&[_, _, columns]]) => columns == 4 + classes,
             (HeadFamily::DetrSigmoid, &[&[_, boxes, 4], &[_, rows, columns]]) => boxes == rows && columns == classes,
             (HeadFamily::DetrSoftmax, &[&[_, boxes, 4], &[_, rows, columns]]) => {

@@ -11,13 +11,13 @@ pub fn guess(header: &Header, inputs: &Inputs, toml: &ModelToml) -> Result<Optio
     if let Some(guess) = paddle(header, inputs, toml)? {
         return Ok(Some(guess));
     }
-    let rules: [Rule; 7] = [rt_detr, hugging_face, rf_detr, nanodet, tensorflow, nms_outputs, torchvision];
+    let rules: [Rule; 5] = [rt_detr, hugging_face, rf_detr, nanodet, tensorflow];
     for rule in rules {
         if let Some(guess) = rule(header, inputs)? {
             return Ok(Some(guess));
         }
     }
-    Ok(None)
+    Ok(nms_outputs(header, inputs).or_else(|| torchvision(header, inputs)))
 }
 
 /// A guess whose outputs are these, and the usual rest: classes are listed, sides may have any size.
@@ -159,16 +159,16 @@ fn tensorflow(header: &Header, inputs: &Inputs) -> Result<Option<Guess>, Refusal
     Ok(Some(Guess { image_size: 1024, ..guess }))
 }
 
-/// A count, boxes, scores and classes, under the names of TensorRT's plugin or with YOLO-NAS's prefix.
-fn nms_outputs(header: &Header, inputs: &Inputs) -> Result<Option<Guess>, Refusal> {
+/// A count, boxes, scores and classes, under the names of `TensorRT`'s plugin or with YOLO-NAS's prefix.
+fn nms_outputs(header: &Header, inputs: &Inputs) -> Option<Guess> {
     let one = |marks: &[&str]| {
         let mut found = header.outputs.iter().filter(|output| marks.iter().any(|mark| output.name.contains(mark)));
         found.next().filter(|_| found.next().is_none())
     };
     let all = [one(&["num_det", "num_pred"]), one(&["boxes"]), one(&["scores"]), one(&["classes"])];
-    let [Some(count), Some(boxes), Some(scores), Some(classes)] = all else { return Ok(None) };
+    let [Some(count), Some(boxes), Some(scores), Some(classes)] = all else { return None };
     if header.outputs.len() != 4 || last(boxes) != Some(4) {
-        return Ok(None);
+        return None;
     }
     let outputs = [count, boxes, scores, classes];
     let (preprocessing, what) = if inputs.picture.element == InputElement::U8 {
@@ -180,7 +180,7 @@ fn nms_outputs(header: &Header, inputs: &Inputs) -> Result<Option<Guess>, Refusa
         (Preprocessing::ULTRALYTICS, "v6 or v7 end to end")
     };
     let reason = format!("a count, boxes, scores and classes: {what}");
-    Ok(Some(Guess { stride: 32, ..listed(HeadFamily::NmsOutputs, &outputs, preprocessing, &reason) }))
+    Some(Guess { stride: 32, ..listed(HeadFamily::NmsOutputs, &outputs, preprocessing, &reason) })
 }
 
 /// The input is cut into four pictures of half the size.
@@ -194,10 +194,10 @@ pub const YOLO_NAS: Preprocessing = Preprocessing { scale: 1.0, ..Preprocessing:
 pub const DAMO_YOLO: Preprocessing = Preprocessing { scale: 1.0, ..Preprocessing::STRETCHED };
 
 /// By type, since neither names nor order are the same in all of its models.
-fn torchvision(header: &Header, inputs: &Inputs) -> Result<Option<Guess>, Refusal> {
+fn torchvision(header: &Header, inputs: &Inputs) -> Option<Guess> {
     let outputs = &header.outputs;
     if outputs.len() != 3 || !outputs.iter().all(is_number) || inputs.picture.layout == Layout::Nhwc {
-        return Ok(None);
+        return None;
     }
     let pick = |fits: &dyn Fn(&Value) -> bool| {
         let mut found = outputs.iter().filter(|output| fits(output));
@@ -207,9 +207,9 @@ fn torchvision(header: &Header, inputs: &Inputs) -> Result<Option<Guess>, Refusa
     let boxes = pick(&is_boxes);
     let scores = pick(&|output| is_float(output) && rank(output) == Some(1));
     let labels = pick(&|output| output.element == Element::I64 && rank(output) == Some(1));
-    let (Some(boxes), Some(scores), Some(labels)) = (boxes, scores, labels) else { return Ok(None) };
+    let (Some(boxes), Some(scores), Some(labels)) = (boxes, scores, labels) else { return None };
     let preprocessing = keep_aspect(Preprocessing::STRETCHED);
     let reason = "[N,4], scores [N] and whole labels [N]: torchvision";
     let guess = listed(HeadFamily::Torchvision, &[boxes, scores, labels], preprocessing, reason);
-    Ok(Some(Guess { image_size: 1333, ..guess }))
+    Some(Guess { image_size: 1333, ..guess })
 }
