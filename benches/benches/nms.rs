@@ -4,7 +4,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use framefleet_models::{
     heads::Candidate,
     letterbox::Corners,
-    nms::{self, Suppression},
+    nms::{self, Scope, Suppression},
 };
 
 fn candidates(count: u32) -> Vec<Candidate> {
@@ -27,7 +27,7 @@ fn suppress(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("nms");
     for count in [50, 1000, 8400] {
         let candidates = candidates(count);
-        let suppression = Suppression { iou: 0.45, max_detections: 300 };
+        let suppression = Suppression { iou: 0.45, max_detections: 300, scope: Scope::OneClass };
         group.bench_function(format!("{count} candidates"), |bencher| {
             bencher.iter_batched_ref(
                 || candidates.clone(),
