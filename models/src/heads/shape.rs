@@ -4,6 +4,9 @@ use super::{Head, OutputView};
 use crate::letterbox::Size;
 use crate::manifest::HeadFamily;
 
+/// No head reads more.
+pub(crate) const MOST_OUTPUTS: usize = 8;
+
 /// The strides of feature maps that detectors are built with: the usual ones, with a finer one, with a coarser one.
 pub(crate) const LEVELS: [&[usize]; 3] = [&[8, 16, 32], &[4, 8, 16, 32], &[8, 16, 32, 64]];
 
@@ -16,9 +19,14 @@ pub(crate) fn places(model: Size, levels: &[usize]) -> Option<usize> {
 impl Head {
     /// Whether tensors of these shapes can come from this head; the error says what was expected.
     pub fn check(&self, outputs: &[OutputView<'_>]) -> Result<(), String> {
-        let shapes: Vec<&[usize]> = outputs.iter().map(|output| output.shape).collect();
+        // This is asked for every frame, so it must not cost an allocation.
+        let mut room: [&[usize]; MOST_OUTPUTS] = [&[]; MOST_OUTPUTS];
+        let shapes = &mut room[..outputs.len().min(MOST_OUTPUTS)];
+        for (shape, output) in shapes.iter_mut().zip(outputs) {
+            *shape = output.shape;
+        }
         let whole = outputs.iter().all(|output| output.shape.iter().product::<usize>() == output.values.len());
-        if whole && self.fits(&shapes) { Ok(()) } else { Err(self.mismatch(&shapes)) }
+        if whole && self.fits(shapes) { Ok(()) } else { Err(self.mismatch(shapes)) }
     }
 
     /// Whether every run gives outputs of the same shapes, so that there can be memory of their own for them.

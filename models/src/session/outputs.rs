@@ -1,15 +1,12 @@
 //! The tensors that come out of a model, as f32 whatever their type is.
 
-use crate::heads::OutputView;
+use crate::heads::{MOST_OUTPUTS, OutputView};
 use half::f16;
 use ort::{
     memory::Allocator,
     session::{HasSelectedOutputs, OutputSelector, RunOptions, SessionOutputs},
     value::{DynValue, PrimitiveTensorElementType, Tensor, TensorElementType, ValueType},
 };
-
-/// No head reads more.
-const MOST_OUTPUTS: usize = 8;
 
 /// What an output was like in a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
