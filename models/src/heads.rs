@@ -21,7 +21,7 @@ use crate::{
 };
 use ndarray::ArrayView2;
 
-pub(crate) use shape::{LEVELS, MOST_OUTPUTS, places};
+pub(crate) use shape::{LEVELS, MOST_OUTPUTS, nanodet_plus_cells, places};
 
 /// One output of a run as f32, whatever its type is.
 #[derive(Debug, Clone, Copy)]

@@ -241,6 +241,33 @@ impl Header {
         }
     }
 
+    /// Whether a tensor is the sigmoid of what a layer of a perceptron says, and nothing else was added.
+    pub fn is_sigmoid_of_perceptron(&self, name: &str) -> bool {
+        let input_of = |node: &NodeProto| node.input.first().and_then(|input| self.maker_of(input));
+        let sigmoid = self.maker_of(name).filter(|node| node.op_type == "Sigmoid");
+        let layer = sigmoid.and_then(input_of);
+        let is_product = |node: &NodeProto| matches!(node.op_type.as_str(), "MatMul" | "Gemm");
+        layer.is_some_and(|layer| {
+            let biased = layer.op_type == "Add"
+                && layer.input.iter().any(|input| self.maker_of(input).is_some_and(is_product))
+                && layer.input.iter().any(|input| self.is_constant_value(input) || self.is_named_constant(input));
+            is_product(layer) || biased
+        })
+    }
+
+    /// An initializer under another name: exporters share equal ones by `Identity`.
+    fn is_named_constant(&self, name: &str) -> bool {
+        let maker = self.nodes.iter().find(|node| node.output.iter().any(|output| output == name));
+        maker.is_some_and(|node| {
+            node.op_type == "Identity" && node.input.iter().all(|input| self.is_constant_value(input))
+        })
+    }
+
+    /// Whether an operation of that type is anywhere in the main graph.
+    pub fn has_operation(&self, op_type: &str) -> bool {
+        self.nodes.iter().any(|node| node.op_type == op_type)
+    }
+
     /// The operation that makes a tensor, or the one that made what was only moved around since.
     fn maker_of(&self, name: &str) -> Option<&NodeProto> {
         let mut name = name;

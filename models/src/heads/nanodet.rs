@@ -29,8 +29,8 @@ pub fn plus(
 ) {
     let mut first = 0;
     for &stride in LEVELS[2] {
-        let columns = model.width / stride;
-        let last = (first + columns * (model.height / stride)).min(output.nrows());
+        let columns = model.width.div_ceil(stride);
+        let last = (first + columns * model.height.div_ceil(stride)).min(output.nrows());
         if classes > output.ncols() {
             return;
         }
@@ -46,9 +46,9 @@ pub fn levels(outputs: &[OutputView<'_>], model: Size, wanted: Wanted<'_>, candi
     let (scores, distances) = outputs.split_at(outputs.len() / 2);
     let mut first = 0;
     for ((scores, distances), &stride) in scores.iter().zip(distances).zip(LEVELS[2]) {
-        let level = Level { stride, columns: model.width / stride, centre: 0.5, first };
+        let level = Level { stride, columns: model.width.div_ceil(stride), centre: 0.5, first };
         level.decode(&scores.picture(), &distances.picture(), wanted, candidates);
-        first += level.columns * (model.height / stride);
+        first += level.columns * model.height.div_ceil(stride);
     }
 }
 

@@ -16,6 +16,11 @@ pub(crate) fn places(model: Size, levels: &[usize]) -> Option<usize> {
     fits.then(|| levels.iter().map(|stride| (model.width / stride) * (model.height / stride)).sum())
 }
 
+/// How many cells NanoDet-Plus looks at: its coarsest map is rounded up where the input is no multiple of it.
+pub(crate) fn nanodet_plus_cells(model: Size) -> usize {
+    LEVELS[2].iter().map(|stride| model.width.div_ceil(*stride) * model.height.div_ceil(*stride)).sum()
+}
+
 impl Head {
     /// Whether tensors of these shapes can come from this head; the error says what was expected.
     pub fn check(&self, outputs: &[OutputView<'_>]) -> Result<(), String> {
@@ -60,7 +65,7 @@ impl Head {
                 boxes == rows && columns == classes && self.is_places(rows, 1)
             }
             (HeadFamily::NanodetPlus, &[&[_, rows, columns]]) => {
-                columns == classes + 32 && Some(rows) == places(self.model, LEVELS[2])
+                columns == classes + 32 && rows == nanodet_plus_cells(self.model)
             }
             (HeadFamily::Nanodet, levels) => self.fits_levels(levels),
             (HeadFamily::NmsOutputs, &[&[_, 1] | &[_], &[_, boxes, 4], &[_, scores], &[_, labels]])
@@ -77,7 +82,7 @@ impl Head {
         (3..=4).contains(&strides)
             && shapes.len() == 2 * strides
             && shapes[..strides].iter().zip(&shapes[strides..]).zip(LEVELS[2]).all(|((scores, distances), stride)| {
-                let cells = (self.model.width / stride) * (self.model.height / stride);
+                let cells = self.model.width.div_ceil(*stride) * self.model.height.div_ceil(*stride);
                 matches!((*scores, *distances), ([_, rows, columns], [_, others, 32])
                     if *rows == cells && *others == cells && *columns == self.classes)
             })
@@ -103,7 +108,7 @@ impl Head {
             HeadFamily::DetrSoftmax => format!("[B, D, 4] and [B, D, {}]", classes + 1),
             HeadFamily::DamoYolo => format!("[B, {usual}, {classes}] and [B, {usual}, 4]"),
             HeadFamily::NanodetPlus => {
-                format!("[B, {}, {}]", places(self.model, LEVELS[2]).unwrap_or(0), classes + 32)
+                format!("[B, {}, {}]", nanodet_plus_cells(self.model), classes + 32)
             }
             HeadFamily::Nanodet => format!("[B, cells, {classes}] and [B, cells, 32] for each stride"),
             HeadFamily::NmsOutputs => "[B, 1], [B, D, 4], [B, D] and [B, D]".to_owned(),

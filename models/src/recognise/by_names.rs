@@ -11,13 +11,13 @@ pub fn guess(header: &Header, inputs: &Inputs, toml: &ModelToml) -> Result<Optio
     if let Some(guess) = paddle(header, inputs, toml)? {
         return Ok(Some(guess));
     }
-    let rules: [Rule; 5] = [rt_detr, hugging_face, rf_detr, nanodet, tensorflow];
+    let rules: [Rule; 6] = [rt_detr, hugging_face, rf_detr, nanodet, tensorflow, nms_outputs];
     for rule in rules {
         if let Some(guess) = rule(header, inputs)? {
             return Ok(Some(guess));
         }
     }
-    Ok(nms_outputs(header, inputs).or_else(|| torchvision(header, inputs)))
+    Ok(torchvision(header, inputs))
 }
 
 /// A guess whose outputs are these, and the usual rest: classes are listed, sides may have any size.
@@ -87,27 +87,33 @@ fn paddle(header: &Header, inputs: &Inputs, toml: &ModelToml) -> Result<Option<G
     Ok(Some(Guess { stride: 32, ..guess }))
 }
 
-/// Where Hugging Face's models differ is in the number of classes they were trained with: DETR and YOLOS tell COCO's 91
-/// numbers and "nothing" apart by a softmax, Deformable and Conditional DETR the 91 by sigmoids, RT-DETR 80.
+/// Hugging Face's models have the same inputs and outputs; how their boxes are made tells them apart. DETR and YOLOS take
+/// the sigmoid of what a perceptron says, and their scores are a softmax. The others add a reference point first, or
+/// sample the picture around one, and were trained with a sigmoid for each class.
 fn hugging_face(header: &Header, inputs: &Inputs) -> Result<Option<Guess>, Refusal> {
-    let Some(outputs @ [logits, boxes]) = named(header, ["logits", "pred_boxes"]) else { return Ok(None) };
-    if last(boxes) != Some(4) {
-        return refuse("its output `pred_boxes` is not [B,D,4]");
-    }
-    let resized = if inputs.is_fixed() { Preprocessing::IMAGENET } else { keep_aspect(Preprocessing::IMAGENET) };
-    let (family, classes, preprocessing, image_size) = match last(logits) {
-        Some(92) => (HeadFamily::DetrSoftmax, 91, resized, 1333),
-        Some(91) => (HeadFamily::DetrSigmoid, 91, resized, 1333),
-        Some(80) => (HeadFamily::DetrSigmoid, 80, Preprocessing::STRETCHED, 640),
-        _ => {
-            return refuse(
-                "its outputs are `logits` and `pred_boxes`, but nothing says whether its scores are a softmax (DETR, \
-                 YOLOS) or sigmoids (RT-DETR, Deformable DETR): set `head` to \"detr-softmax\" or \"detr-sigmoid\"",
-            );
-        }
+    let Some([logits, boxes]) = named(header, ["logits", "pred_boxes"]) else { return Ok(None) };
+    let Some(columns) = last(logits).filter(|_| last(boxes) == Some(4)) else {
+        return refuse("its outputs `logits` and `pred_boxes` are not [B,D,classes] and [B,D,4]");
     };
-    let reason = format!("`logits` of {} and `pred_boxes`: Hugging Face's {family:?}", last(logits).unwrap_or(0));
-    let guess = listed(family, &[outputs[1], outputs[0]], preprocessing, &reason);
+    let resized = if inputs.is_fixed() { Preprocessing::IMAGENET } else { keep_aspect(Preprocessing::IMAGENET) };
+    let samples = header.has_operation("GridSample");
+    let (family, preprocessing, image_size, what) = if samples && header.has_operation("TopK") {
+        (HeadFamily::DetrSigmoid, Preprocessing::STRETCHED, 640, "RT-DETR or D-FINE")
+    } else if samples {
+        (HeadFamily::DetrSigmoid, resized, 1333, "Deformable DETR")
+    } else if header.has_operation("ScatterND") {
+        (HeadFamily::DetrSigmoid, resized, 1333, "Conditional DETR")
+    } else if header.is_sigmoid_of_perceptron(&boxes.name) {
+        (HeadFamily::DetrSoftmax, resized, 1333, "DETR or YOLOS")
+    } else {
+        return refuse(
+            "its outputs are `logits` and `pred_boxes`, but nothing says whether its scores are a softmax (DETR, YOLOS) \
+             or sigmoids (RT-DETR, Deformable DETR): set `head` to \"detr-softmax\" or \"detr-sigmoid\"",
+        );
+    };
+    let classes = if family == HeadFamily::DetrSoftmax { columns.saturating_sub(1) } else { columns };
+    let reason = format!("`logits`, `pred_boxes` and how the boxes are made: Hugging Face's {what}");
+    let guess = listed(family, &[boxes, logits], preprocessing, &reason);
     Ok(Some(Guess { classes: Classes::Counted(classes), image_size, ..guess }))
 }
 
@@ -145,7 +151,7 @@ fn nanodet(header: &Header, _: &Inputs) -> Result<Option<Guess>, Refusal> {
     let outputs: Vec<&Value> = scores.into_iter().chain(distances).collect();
     let reason = "`cls_pred_stride_*` and `dis_pred_stride_*`: NanoDet-m";
     let guess = listed(HeadFamily::Nanodet, &outputs, preprocessing, reason);
-    Ok(Some(Guess { classes: Classes::Counted(classes), stride: strides[strides.len() - 1], ..guess }))
+    Ok(Some(Guess { classes: Classes::Counted(classes), stride: 32, ..guess }))
 }
 
 fn tensorflow(header: &Header, inputs: &Inputs) -> Result<Option<Guess>, Refusal> {
@@ -160,27 +166,30 @@ fn tensorflow(header: &Header, inputs: &Inputs) -> Result<Option<Guess>, Refusal
 }
 
 /// A count, boxes, scores and classes, under the names of `TensorRT`'s plugin or with YOLO-NAS's prefix.
-fn nms_outputs(header: &Header, inputs: &Inputs) -> Option<Guess> {
+fn nms_outputs(header: &Header, inputs: &Inputs) -> Result<Option<Guess>, Refusal> {
     let one = |marks: &[&str]| {
         let mut found = header.outputs.iter().filter(|output| marks.iter().any(|mark| output.name.contains(mark)));
         found.next().filter(|_| found.next().is_none())
     };
     let all = [one(&["num_det", "num_pred"]), one(&["boxes"]), one(&["scores"]), one(&["classes"])];
-    let [Some(count), Some(boxes), Some(scores), Some(classes)] = all else { return None };
-    if header.outputs.len() != 4 || last(boxes) != Some(4) {
-        return None;
+    let [Some(count), Some(boxes), Some(scores), Some(classes)] = all else { return Ok(None) };
+    if header.outputs.len() != 4 || last(boxes).is_some_and(|size| size != 4) {
+        return Ok(None);
     }
     let outputs = [count, boxes, scores, classes];
     let (preprocessing, what) = if inputs.picture.element == InputElement::U8 {
         (YOLO_NAS, "YOLO-NAS")
     } else if has_focus(header, inputs) {
         // DAMO-YOLO is the one of these whose first step moves neighbouring pixels into channels.
-        (DAMO_YOLO, "DAMO-YOLO end to end")
+        return refuse_with(
+            "it is DAMO-YOLO end to end, whose exporter takes corners for centres and sizes and so gives wrong boxes",
+            "export it without --end2end",
+        );
     } else {
         (Preprocessing::ULTRALYTICS, "v6 or v7 end to end")
     };
     let reason = format!("a count, boxes, scores and classes: {what}");
-    Some(Guess { stride: 32, ..listed(HeadFamily::NmsOutputs, &outputs, preprocessing, &reason) })
+    Ok(Some(Guess { stride: 32, ..listed(HeadFamily::NmsOutputs, &outputs, preprocessing, &reason) }))
 }
 
 /// The input is cut into four pictures of half the size.

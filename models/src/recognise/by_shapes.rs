@@ -2,7 +2,7 @@
 
 use super::{Classes, Guess, Refusal, inputs::Inputs, is_float, metadata::Metadata, refuse};
 use crate::{
-    heads::{LEVELS, places},
+    heads::{LEVELS, nanodet_plus_cells, places},
     letterbox::Size,
     manifest::{HeadFamily, InputElement, Preprocessing},
     model_toml::ModelToml,
@@ -25,7 +25,7 @@ pub fn guess(header: &Header, inputs: &Inputs, metadata: &Metadata) -> Result<Gu
     let shape = Shape::read(output, inputs)?;
     match metadata.task {
         Some(_) => with_task(&shape, output, metadata),
-        None => without_task(header, output, &shape, metadata),
+        None => without_task(header, inputs, &shape, metadata),
     }
 }
 
@@ -130,7 +130,6 @@ fn one(
         classes,
         preprocessing,
         stride: match family {
-            HeadFamily::NanodetPlus => 64,
             HeadFamily::TfDetection | HeadFamily::Torchvision => 1,
             _ => 32,
         },
@@ -254,9 +253,10 @@ fn with_task(shape: &Shape, output: &Value, metadata: &Metadata) -> Result<Guess
 }
 
 /// Everybody else's exports: shapes and the graph.
-fn without_task(header: &Header, output: &Value, shape: &Shape, metadata: &Metadata) -> Result<Guess, Refusal> {
+fn without_task(header: &Header, inputs: &Inputs, shape: &Shape, metadata: &Metadata) -> Result<Guess, Refusal> {
+    let Some(output) = header.outputs.first() else { return refuse("it has no output") };
     let found = with_objectness(header, output, shape, metadata)
-        .or_else(|| nanodet_plus(output, shape))
+        .or_else(|| nanodet_plus(output, shape, inputs))
         .or_else(|| channels_first(header, output, shape, metadata));
     match found {
         Some(guess) => Ok(guess),
@@ -304,10 +304,10 @@ fn with_objectness(header: &Header, output: &Value, shape: &Shape, metadata: &Me
 }
 
 /// Class scores and four distributions over eight distances, for strides of 8 to 64.
-fn nanodet_plus(output: &Value, shape: &Shape) -> Option<Guess> {
+fn nanodet_plus(output: &Value, shape: &Shape, inputs: &Inputs) -> Option<Guess> {
     let classes = shape.columns?.checked_sub(32).filter(|&classes| classes > 0)?;
-    let [_, _, with_coarsest] = shape.places;
-    (shape.rows.is_some() && shape.rows == with_coarsest).then(|| {
+    let model = Size { width: inputs.picture.width? as usize, height: inputs.picture.height? as usize };
+    (shape.rows == Some(nanodet_plus_cells(model))).then(|| {
         let reason = format!("{} has a place for each cell of strides 8 to 64: NanoDet-Plus", shape.show());
         one(HeadFamily::NanodetPlus, &[output], Classes::Counted(classes), Preprocessing::NANODET, reason)
     })

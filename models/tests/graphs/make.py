@@ -280,7 +280,12 @@ def listed_families():
     logits = np.full((1, 3, 92), -60, np.float32)
     for query, (class_id, score) in enumerate(zip(CLASSES, SCORES)):
         logits[0, query, class_id], logits[0, query, 91] = np.log(score), np.log(1 - score)
-    constants("detr.onnx", {"logits": logits, "pred_boxes": centres(BOXES)[None]}, pixels)
+    graph = Graph()
+    graph.node("Identity", graph.constant(logits), out="logits")
+    layer = graph.node("MatMul", graph.constant(logit(centres(BOXES))[None]), graph.constant(np.eye(4, dtype=np.float32)))
+    graph.node("Sigmoid", graph.node("Add", layer, graph.constant(np.zeros(4, np.float32))), out="pred_boxes")
+    f32 = np.dtype(np.float32)
+    graph.save_with("detr.onnx", pixels, [("logits", f32, [1, 3, 92]), ("pred_boxes", f32, [1, 3, 4])])
     constants("detr_small.onnx", {"logits": logits[..., :5], "pred_boxes": centres(BOXES)[None]}, pixels)
 
     vision = {"boxes": BOXES, "scores": SCORES, "labels": CLASSES.astype(np.int64)}
