@@ -51,12 +51,15 @@ impl Letterbox {
     }
 
     /// A dimension that the model leaves open becomes the smallest multiple of the stride that holds the picture,
-    /// which is at most `image_size` there: 1920×1080 is looked at as 640×384, not 640×640.
+    /// which is at most `image_size` there: 1920×1080 is looked at as 640×384, not 640×640. With a stride of 1 a picture is
+    /// not enlarged: such a model brings it to its own size itself.
     fn fitted(manifest: &Manifest, display: Display) -> Self {
         let (width, height) = (f64::from(display.width.max(1)), f64::from(display.height.max(1)));
         let limit = |fixed: Option<u32>| fixed.unwrap_or(manifest.image_size).max(1);
         let (limit_width, limit_height) = (limit(manifest.input.width), limit(manifest.input.height));
         let ratio = (f64::from(limit_height) / height).min(f64::from(limit_width) / width);
+        let is_open = manifest.input.width.is_none() || manifest.input.height.is_none();
+        let ratio = if is_open && manifest.stride <= 1 { ratio.min(1.0) } else { ratio };
         let whole = |side: f64, most: u32| {
             let scaled = match manifest.preprocessing.rounding {
                 Rounding::Truncate => (side * ratio).trunc(),
@@ -175,7 +178,7 @@ mod tests {
     fn a_stride_of_one_leaves_nothing_around_the_picture() {
         let bytes = Manifest { stride: 1, ..manifest(Preprocessing::RGB_BYTES, [None, None]) };
         assert_eq!(numbers(laid(&bytes, [1919, 1079])), [640, 360, 640, 360, 0, 0]);
-        assert_eq!(numbers(laid(&bytes, [333, 500])), [426, 640, 426, 640, 0, 0]);
+        assert_eq!(numbers(laid(&bytes, [333, 500])), [333, 500, 333, 500, 0, 0]);
         assert_eq!(numbers(laid(&bytes, [1, 10_000])), [1, 640, 1, 640, 0, 0]);
     }
 

@@ -23,6 +23,9 @@ pub fn guess(header: &Header, inputs: &Inputs, metadata: &Metadata) -> Result<Gu
         return Ok(guess);
     }
     let shape = Shape::read(output, inputs)?;
+    if let Some(guess) = bare_v5(output, &shape, metadata) {
+        return Ok(guess);
+    }
     match metadata.task {
         Some(_) => with_task(&shape, output, metadata),
         None => without_task(header, inputs, &shape, metadata),
@@ -262,6 +265,16 @@ fn without_task(header: &Header, inputs: &Inputs, shape: &Shape, metadata: &Meta
         Some(guess) => Ok(guess),
         None => refuse(format!("its output {} fits no known head for its input", shape.show())),
     }
+}
+
+/// v5's own exporter leaves everything open and writes `stride` and `names`, and no task. Anything else that does so
+/// fails in its first run.
+fn bare_v5(output: &Value, shape: &Shape, metadata: &Metadata) -> Option<Guess> {
+    let names = metadata.names.as_ref().filter(|_| metadata.task.is_none() && metadata.stride.is_some())?;
+    (shape.rows.is_none() && shape.columns.is_none()).then(|| {
+        let reason = format!("{} with `names` and `stride`, and no `task`, in the metadata: v5", shape.show());
+        one(HeadFamily::V5, &[output], Classes::Counted(names.len()), Preprocessing::ULTRALYTICS, reason)
+    })
 }
 
 fn with_objectness(header: &Header, output: &Value, shape: &Shape, metadata: &Metadata) -> Option<Guess> {

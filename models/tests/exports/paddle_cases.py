@@ -352,6 +352,9 @@ def make(name, target, work, seed):
     case.mkdir(parents=True, exist_ok=True)
     for file in ("model.onnx", "infer_cfg.yml"):
         shutil.copy(folder / file, case / file)
+    # The file itself does not tell how its input wants to be filled; its owner has to.
+    mean, std = ([0, 0, 0], [1, 1, 1]) if name.endswith("-plus") else ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    (case / "model.toml").write_text(f"mean = {mean}\nstd = {std}\n")
     (case / "picture.yuv").write_bytes(yuv.tobytes())
     library = f"paddledet {version('paddledet')}, paddlepaddle {paddle.__version__}, paddle2onnx {version('paddle2onnx')}"
     (case / "expected.json").write_text(json.dumps({

@@ -246,10 +246,10 @@ def convert(name, saved, onnx_file):
 
 
 def rows_of(answers):
-    """(class from 0, score, x1, y1, x2, y2 in pixels) for each of the counted rows."""
+    """(class from 1, score, x1, y1, x2, y2 in pixels) for each of the counted rows."""
     count = int(answers["num_detections"][0])
     boxes = answers["detection_boxes"][0, :count][:, [1, 0, 3, 2]] * np.array([WIDTH, HEIGHT] * 2, np.float32)
-    return np.column_stack([answers["detection_classes"][0, :count] - 1,
+    return np.column_stack([answers["detection_classes"][0, :count],
                             answers["detection_scores"][0, :count], boxes])
 
 
@@ -307,6 +307,12 @@ def make(name, target, work, seed):
     case = target / name
     case.mkdir(parents=True, exist_ok=True)
     (case / "model.onnx").write_bytes(onnx_file.read_bytes())
+    if CASES[name][1]:
+        # Nothing in the file says which output is which.
+        read = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
+        numbers = [sorted(answers).index(key) for key in read]
+        names = ["Identity:0" if number == 0 else f"Identity_{number}:0" for number in numbers]
+        (case / "model.toml").write_text(f'head = "tf-detection"\noutputs = {json.dumps(names)}\nstride = 1\n')
     (case / "picture.yuv").write_bytes(yuv.tobytes())
     (case / "expected.json").write_text(json.dumps({
         "library": f"tf-models-research-object-detection {version('tf-models-research-object-detection')}, "
