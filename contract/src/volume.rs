@@ -78,6 +78,12 @@ impl Volume {
         Ok(volume)
     }
 
+    /// A folder that need not be there yet, for whoever reads: nothing is created or tried out.
+    pub fn assume(root: &Path) -> Result<Self, VolumeError> {
+        let root = std::path::absolute(root).map_err(|e| VolumeError::new("resolve", root, e))?;
+        Ok(Self { root })
+    }
+
     pub fn root(&self) -> &Path {
         &self.root
     }

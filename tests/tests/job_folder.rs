@@ -34,7 +34,9 @@ fn the_folder_holds_the_listed_files_and_no_other() {
     ]
     .iter()
     .map(|name| Path::new("jobs").join(job.id()).join(name))
-    .chain(["manifest.json", "model.onnx"].map(|name| Path::new("models").join(model.as_str()).join(name)))
+    .chain(
+        ["check.json", "manifest.json", "model.onnx"].map(|name| Path::new("models").join(model.as_str()).join(name)),
+    )
     .collect();
     expected.sort();
     assert_eq!(files_below(&scratch.join("out")), expected);

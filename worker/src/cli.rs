@@ -6,6 +6,7 @@ use framefleet_contract::ErrorCode;
 use std::ffi::OsString;
 use std::io::{Write, stderr};
 
+pub mod chosen_model;
 pub mod limits;
 pub mod models;
 pub mod run;

@@ -5,6 +5,7 @@ use framefleet_contract::volume::VolumeError;
 use framefleet_contract::{Disposition, ErrorCode};
 use framefleet_models::ModelError;
 use framefleet_models::pins::PinError;
+use framefleet_models::store::StoreError;
 use framefleet_native::ffmpeg::MediaError;
 use std::path::PathBuf;
 
@@ -45,6 +46,8 @@ pub enum JobError {
     Folder(#[from] JobFolderError),
     #[error(transparent)]
     Pin(#[from] PinError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 pub type Result<T> = std::result::Result<T, JobError>;
@@ -68,6 +71,7 @@ impl JobError {
             Self::Volume(e) => e.code(),
             Self::Folder(e) => e.code(),
             Self::Pin(e) => e.code(),
+            Self::Store(e) => e.code(),
         }
     }
 

@@ -2,12 +2,14 @@
 
 use crate::decode::DecodedFrame;
 use crate::error::Result;
+use crate::pipeline::Detection;
 use crate::stage_clock::StageClock;
 use crate::write::ToWriter;
 use crossbeam_channel::{Receiver, Sender};
 use framefleet_contract::detection_file::Row;
 use framefleet_contract::summary::{InferParts, StageTime};
-use framefleet_models::{Detector, Thresholds};
+use framefleet_models::Detector;
+use std::time::Instant;
 
 /// A frame on its way to a detector: the `turn`-th of its segment that is inferred.
 #[derive(Debug)]
@@ -27,7 +29,7 @@ pub struct InferredFrame {
 /// Runs until the decoder's side of the channel is closed. Takes the lists that it fills from `empty`, while there are any.
 pub fn infer(
     detector: &mut Detector,
-    thresholds: &Thresholds,
+    work: &Detection<'_>,
     frames: &Receiver<FrameToInfer>,
     results: &Sender<ToWriter>,
     empty: &Receiver<Vec<Row>>,
@@ -36,7 +38,11 @@ pub fn infer(
     let mut parts = InferParts::default();
     let inferred = ::metrics::counter!("framefleet_frames_inferred_total");
     while let Ok(FrameToInfer { turn, decoded: frame }) = clock.starved(|| frames.recv()) {
-        let detections = detector.detect(&frame.frame.picture(), thresholds)?;
+        let picture = frame.frame.picture();
+        if let Some(recorded) = work.recorded {
+            recorded.offer(&picture, Instant::now());
+        }
+        let detections = detector.detect(&picture, work.thresholds)?;
         let row = |detection| Row { frame: frame.number, pts_us: frame.pts_us, track_id: None, detection };
         let mut rows = empty.try_recv().unwrap_or_default();
         rows.extend(detections.iter().copied().map(row));

@@ -15,7 +15,8 @@ use framefleet_contract::plan::{Plan, Segment};
 use framefleet_contract::request::{Request, VERSION};
 use framefleet_contract::volume::{Put, Volume};
 use framefleet_contract::{Disposition, ErrorCode};
-use framefleet_models::{Detector, Manifest, Model, Thresholds};
+use framefleet_models::check::Checked;
+use framefleet_models::{Lease, Manifest, Model, RecordedFrames, Thresholds, store};
 use framefleet_native::ffmpeg::limits::Limits;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
@@ -24,8 +25,12 @@ use std::time::{Instant, SystemTime};
 #[derive(Debug)]
 pub struct Workplace<'a> {
     pub volume: &'a Volume,
-    pub model: &'a Model,
-    pub detectors: &'a mut [Detector],
+    /// The model, and what was seen when it was tried out.
+    pub checked: &'a Checked,
+    /// A session of it for each inference thread.
+    pub detectors: &'a mut [Lease],
+    /// Takes pictures for the next version to be compared on.
+    pub recorded: Option<&'a RecordedFrames>,
     /// Least length of a segment.
     pub segment_seconds: f64,
     pub limits: Limits,
@@ -50,7 +55,7 @@ pub struct Finished {
 pub fn run(request: &Request, workplace: &mut Workplace<'_>) -> Result<Finished> {
     let folder = JobFolder::new(workplace.volume, &request.job_id);
     let accepted = folder.accept(request)?;
-    workplace.volume.sweep(&model_folder(workplace.model))?;
+    workplace.volume.sweep(&model_folder(&workplace.checked.model))?;
     if let Some(outcome) = folder.outcome()? {
         folder.verify(&outcome)?;
         return Ok(Finished { folder, outcome, was_finished: true });
@@ -90,7 +95,7 @@ fn tracks_file(folder: &JobFolder) -> Result<PublishedFile> {
 
 fn work(request: &Request, folder: &JobFolder, workplace: &mut Workplace<'_>) -> Result<Outcome> {
     let (started, clock) = (SystemTime::now(), Instant::now());
-    let class_names = &workplace.model.manifest.classes;
+    let class_names = &workplace.checked.model.manifest.classes;
     let Segments { plan, missing, infos, detected } = detect(request, folder, workplace)?;
     let Detected { mut stages, infer_parts, first_detection } = detected;
     refuse_mostly_damaged(request, &plan, &infos)?;
@@ -177,7 +182,7 @@ fn detect_missing(
         return Ok((missing, Detected::default()));
     }
     source::check_unchanged(&request.source)?;
-    let class_names = &workplace.model.manifest.classes;
+    let class_names = &workplace.checked.model.manifest.classes;
     let every = request.settings.every;
     let packets: u64 = missing.iter().map(|segment| segment.end - segment.start).sum();
     let name = file_name(&request.source.path);
@@ -189,7 +194,8 @@ fn detect_missing(
         folder,
         segments: &missing,
         class_names,
-        thresholds: &thresholds(request, &workplace.model.manifest)?,
+        recorded: workplace.recorded,
+        thresholds: &thresholds(request, &workplace.checked.model.manifest)?,
         every,
     };
     let detected = pipeline::detect(&detection, workplace.detectors, &progress, workplace.stop)?;
@@ -206,25 +212,9 @@ fn plan(request: &Request, folder: &JobFolder, workplace: &Workplace<'_>) -> Res
         let probe = probe(&request.source.path, workplace.limits, workplace.stop, push)?;
         source::check_unchanged(&request.source).map(|()| probe)
     })?;
-    put_model(workplace)?;
+    store::put(workplace.volume, workplace.checked)?;
     let plan = segment::plan(&probe, &request.model, workplace.segment_seconds);
     Ok(folder.put_plan(&plan)?)
-}
-
-/// `<results>/models/<sha256>/`: replacing or deleting the file that was dropped in changes nothing for planned jobs.
-fn put_model(workplace: &Workplace<'_>) -> Result<()> {
-    let model = workplace.model;
-    let folder = model_folder(model);
-    let bytes = folder.join("model.onnx");
-    if !workplace.volume.has(&bytes)? {
-        workplace.volume.put(&bytes, model.bytes())?;
-    }
-    for (name, weights) in model.external() {
-        workplace.volume.put(&folder.join("external").join(name), weights)?;
-    }
-    let manifest = serde_json::to_vec_pretty(&model.manifest).expect("a manifest is plain names and numbers");
-    workplace.volume.put(&folder.join("manifest.json"), &manifest)?;
-    Ok(())
 }
 
 fn model_folder(model: &Model) -> PathBuf {

@@ -15,7 +15,7 @@ use framefleet_contract::detection_file::SegmentInfo;
 use framefleet_contract::job_folder::JobFolder;
 use framefleet_contract::plan::{Plan, Segment};
 use framefleet_contract::summary::{InferParts, StageTime};
-use framefleet_models::{Detector, Thresholds};
+use framefleet_models::{Lease, RecordedFrames, Thresholds};
 use framefleet_native::ffmpeg::limits::Limits;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,6 +38,8 @@ pub struct Detection<'a> {
     pub segments: &'a [Segment],
     pub class_names: &'a [String],
     pub thresholds: &'a Thresholds,
+    /// Takes pictures for the next version of the model to be compared on.
+    pub recorded: Option<&'a RecordedFrames>,
     /// Every how many frames one is inferred.
     pub every: u32,
 }
@@ -53,7 +55,7 @@ pub struct Detected {
 }
 
 /// Detects the given segments and publishes each.
-pub fn detect(work: &Detection<'_>, detectors: &mut [Detector], progress: &Progress, stop: &Stop) -> Result<Detected> {
+pub fn detect(work: &Detection<'_>, detectors: &mut [Lease], progress: &Progress, stop: &Stop) -> Result<Detected> {
     let (frame_sender, frames) = bounded(FRAMES_PER_INFERENCE_THREAD * detectors.len());
     let (result_sender, results) = bounded(RESULTS);
     let (empty_sender, empty) = bounded(RESULTS);
@@ -73,7 +75,7 @@ pub fn detect(work: &Detection<'_>, detectors: &mut [Detector], progress: &Progr
             let thread = Builder::new().name(format!("infer-{i}"));
             inferring.push(thread.spawn_scoped(scope, move || {
                 let _watch = FailOnPanic(stages);
-                infer(detector, work.thresholds, &frames, &results, &empty).inspect_err(|_| stages.fail())
+                infer(detector, work, &frames, &results, &empty).inspect_err(|_| stages.fail())
             }));
         }
         if decoder.is_err() || inferring.iter().any(std::io::Result::is_err) {

@@ -5,8 +5,10 @@
 use framefleet_contract::request::{ModelRef, Outputs, Request, Settings};
 use framefleet_contract::tracker_settings::ByteTrackSettings;
 use framefleet_contract::volume::Volume;
-use framefleet_models::{Detector, Model, Runtime};
+use framefleet_models::check::{Check, Checked, Limits as CheckLimits, ModelPlace, Sandbox};
+use framefleet_models::{Lease, Runtime, Serving};
 use framefleet_native::ffmpeg::limits::Limits;
+use framefleet_worker::cli::models::CHILD;
 use framefleet_worker::interrupt::Stop;
 use framefleet_worker::job::{self, Workplace};
 use framefleet_worker::progress::Display;
@@ -15,6 +17,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -30,9 +33,10 @@ fn looped(folder: &Path, times: u32) -> PathBuf {
 }
 
 /// Frames, and allocations by Rust code, of a whole job.
-fn job(folder: &Path, times: u32, confidence: f32, detectors: &mut [Detector], model: &Model) -> (u64, usize) {
+fn job(folder: &Path, times: u32, confidence: f32, detectors: &mut [Lease], checked: &Checked) -> (u64, usize) {
     let tracker = ByteTrackSettings::default();
     let settings = Settings { confidence, iou: 0.6, every: 1, classes: None, tracker };
+    let model = &checked.model;
     let model_ref = ModelRef { name: model.name.clone(), sha256: model.sha256.clone() };
     let source = source::identify(&looped(folder, times)).unwrap();
     let request = Request::new(None, source, model_ref, settings, Outputs::default());
@@ -40,8 +44,9 @@ fn job(folder: &Path, times: u32, confidence: f32, detectors: &mut [Detector], m
     let stop = Stop::default();
     let mut workplace = Workplace {
         volume: &volume,
-        model,
+        checked,
         detectors,
+        recorded: None,
         segment_seconds: 1000.0,
         limits: Limits::default(),
         progress: Display::Hidden,
@@ -56,13 +61,18 @@ fn job(folder: &Path, times: u32, confidence: f32, detectors: &mut [Detector], m
 #[test]
 fn a_frame_allocates_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let model = Model::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/catalog/street.onnx")).unwrap();
-    let runtime = Runtime::load().unwrap();
-    let mut detectors = vec![Detector::new(&runtime, &model).unwrap(), Detector::new(&runtime, &model).unwrap()];
-    job(folder.path(), 1, 0.1, &mut detectors, &model);
+    let onnx = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/catalog/street.onnx");
+    let toml = onnx.with_extension("toml");
+    let place = ModelPlace { name: "street".to_owned(), version: None, onnx, toml };
+    let program = env!("CARGO_BIN_EXE_framefleet").into();
+    let sandbox = Sandbox { program, arguments: vec![CHILD.into()], limits: CheckLimits::default() };
+    let checked = sandbox.check(&place).unwrap();
+    let serving = Arc::new(Serving::new(&Runtime::load().unwrap(), checked.clone(), None));
+    let mut detectors = vec![serving.lease().unwrap(), serving.lease().unwrap()];
+    job(folder.path(), 1, 0.1, &mut detectors, &checked);
     let mut per_frame = |confidence| {
-        let (few_frames, few) = job(folder.path(), 1, confidence, &mut detectors, &model);
-        let (many_frames, many) = job(folder.path(), 4, confidence, &mut detectors, &model);
+        let (few_frames, few) = job(folder.path(), 1, confidence, &mut detectors, &checked);
+        let (many_frames, many) = job(folder.path(), 4, confidence, &mut detectors, &checked);
         println!("from {confidence} on: {few} in {few_frames} frames, {many} in {many_frames}");
         (many as f64 - few as f64) / (many_frames - few_frames) as f64
     };

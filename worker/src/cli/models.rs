@@ -1,17 +1,18 @@
 //! `framefleet models`: what is in the model directory, what a model is, and which version counts.
 
+use super::chosen_model::place_of;
 use super::{DONE, FAILED, print_error, status_before_job};
 use crate::error::{JobError, Result};
 use crate::report::{plain_table, trimmed};
 use clap::{Args, Subcommand};
 use framefleet_contract::ErrorCode;
 use framefleet_contract::volume::Volume;
-use framefleet_models::check::{Check, Limits, ModelPlace, Report, Sandbox, SeenTensor};
+use framefleet_models::check::{Check, Limits, Report, Sandbox, SeenTensor};
 use framefleet_models::directory::State;
 use framefleet_models::{Follow, ModelDirectory, ModelError, ModelStatus, Runtime, pins};
 use std::ffi::OsString;
 use std::io::{Write, stdout};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Shows the model directory, tries models out, and holds a model at a version.
@@ -102,7 +103,7 @@ impl Models {
 }
 
 /// This program as the child that tries a model out.
-fn sandbox() -> Result<Sandbox> {
+pub fn sandbox() -> Result<Sandbox> {
     let program = std::env::current_exe()
         .map_err(|e| JobError::BadRequest(format!("the program's own file is not known: {e}; call it by its path")))?;
     Ok(Sandbox { program, arguments: vec![OsString::from(CHILD)], limits: Limits::default() })
@@ -110,7 +111,7 @@ fn sandbox() -> Result<Sandbox> {
 
 impl List {
     fn execute(&self) -> Result<u8> {
-        let results = if self.places.out.is_dir() { Some(Volume::open(&self.places.out)?) } else { None };
+        let results = Some(Volume::assume(&self.places.out)?);
         let follow = Follow { results, ..Follow::new(&self.places.models) };
         let directory = ModelDirectory::start(follow, sandbox()?, &Runtime::load()?)
             .map_err(|e| JobError::BadRequest(format!("no thread for the model directory: {e}")))?;
@@ -184,9 +185,7 @@ impl CheckOne {
     }
 
     fn check(&self) -> Result<Report> {
-        let name = self.path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned());
-        let place = ModelPlace { name, version: None, onnx: self.path.clone(), toml: self.path.with_extension("toml") };
-        Ok(sandbox()?.check(&place)?.report)
+        Ok(sandbox()?.check(&place_of(&self.path))?.report)
     }
 }
 
@@ -268,11 +267,6 @@ impl Unpin {
         say(&format!("the newest version of {} counts", self.name));
         Ok(DONE)
     }
-}
-
-/// The version at which a model is held by the pins in a folder of results, which need not be there.
-pub fn pinned(out: &Path, name: &str) -> Result<Option<String>> {
-    Ok(pins::read(out, name)?)
 }
 
 /// A value's name as it is written in files.

@@ -1,5 +1,6 @@
 //! `framefleet run`: detects and tracks in videos on this machine.
 
+use super::chosen_model::{ChosenModel, Wish};
 use super::limits::LimitFlags;
 use super::{DONE, FAILED, INTERRUPTED, MISTAKE, STALLED, print_error, status_before_job};
 use crate::error::{JobError, Result};
@@ -13,16 +14,17 @@ use framefleet_contract::ErrorCode;
 use framefleet_contract::identity::JobId;
 use framefleet_contract::job_folder::{ANNOTATED, TRACKS};
 use framefleet_contract::outcome::{Failure, State};
-use framefleet_contract::request::{ModelRef, Outputs, Request, Settings};
+use framefleet_contract::request::{ModelRef, Outputs, Request, Settings, Source};
 use framefleet_contract::tracker_settings::ByteTrackSettings;
 use framefleet_contract::volume::Volume;
+use framefleet_models::Runtime;
 use framefleet_models::manifest::Defaults;
-use framefleet_models::{Catalog, Detector, Model, Runtime};
 use framefleet_native::ffmpeg::MediaError;
 use framefleet_native::process::end_process;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Detects and tracks objects in videos, and writes a folder of results for each.
 ///
@@ -36,7 +38,8 @@ pub struct Run {
     videos: Vec<PathBuf>,
 
     /// A model of the model directory by its name, or the path of an .onnx file. NAME is the version that is pinned, or
-    /// else the newest; NAME@VERSION is that one. May be left out where the directory holds just one
+    /// else the newest that is ready when a video begins; NAME@VERSION and a path stay what they are. May be left out
+    /// where the directory holds just one
     #[arg(long, value_name = "NAME[@VERSION]|PATH")]
     model: Option<String>,
 
@@ -126,6 +129,7 @@ impl Run {
     pub fn execute(&self) -> u8 {
         let recorder = self.metrics.as_ref().map(|_| PrometheusBuilder::new().install_recorder());
         crate::metrics::describe();
+        framefleet_models::metrics::describe();
         let status = match self.prepare() {
             Ok(prepared) => self.run_jobs(prepared),
             Err(error) => {
@@ -150,26 +154,36 @@ impl Run {
         self.check_metrics_path()?;
         let roots = self.limits.roots()?;
         let sources = self.videos.iter().map(|video| roots.identify(video)).collect::<Result<Vec<_>>>()?;
-        let model = self.find_model()?;
+        let runtime = Runtime::load()?;
+        let results = Volume::assume(&self.out)?;
+        let cores = || std::thread::available_parallelism().map_or(1, |cores| (cores.get() as u32).min(MOST_THREADS));
+        let threads = self.threads.unwrap_or_else(cores);
+        let wish = Wish {
+            model: self.model.as_deref(),
+            directory: &self.models,
+            results: &results,
+            threads: threads as usize,
+        };
+        let model = ChosenModel::new(wish, &runtime, &stop)?;
+        let mut prepared = Prepared { sources, job_id, volume: results, model, stop };
+        if let Some(source) = prepared.sources.first() {
+            self.request(source, &prepared)?;
+        }
+        // Last, so that a call which is mistaken makes no folder.
+        prepared.volume = Volume::open(&self.out)?;
+        tracing::info!(threads, device = ?self.device, runtime = runtime.version(), "ready");
+        Ok(prepared)
+    }
+
+    /// What is asked of a video, with the model that counts now.
+    fn request(&self, source: &Source, prepared: &Prepared) -> Result<Request> {
+        let model = &prepared.model.serving().checked().model;
         let settings = self.settings(&model.manifest.defaults)?;
         let model_ref = ModelRef { name: model.name.clone(), sha256: model.sha256.clone() };
         let outputs = Outputs { annotated: self.annotate };
-        let request = |source| Request::new(job_id.clone(), source, model_ref.clone(), settings.clone(), outputs);
-        let requests: Vec<Request> = sources.into_iter().map(request).collect();
-        if let Some(request) = requests.first() {
-            job::check_classes(request, &model)?;
-        }
-        let volume = Volume::open(&self.out)?;
-        let runtime = Runtime::load()?;
-        let cores = || std::thread::available_parallelism().map_or(1, |cores| (cores.get() as u32).min(MOST_THREADS));
-        let threads = self.threads.unwrap_or_else(cores);
-        let detector = |_| {
-            stop.check()?;
-            Ok(Detector::new(&runtime, &model)?)
-        };
-        let detectors = (0..threads).map(detector).collect::<Result<_>>()?;
-        tracing::info!(model = %model.name, threads, device = ?self.device, runtime = runtime.version(), "ready");
-        Ok(Prepared { requests, volume, model, detectors, stop })
+        let request = Request::new(prepared.job_id.clone(), source.clone(), model_ref, settings, outputs);
+        job::check_classes(&request, model)?;
+        Ok(request)
     }
 
     fn job_id(&self) -> Result<Option<JobId>> {
@@ -201,52 +215,45 @@ impl Run {
         })
     }
 
-    fn find_model(&self) -> Result<Model> {
-        Ok(match &self.model {
-            Some(model) if is_path(model) => Model::open(Path::new(model))?,
-            Some(name) => self.find_in(&Catalog::open(&self.models)?, name)?,
-            None => {
-                let catalog = Catalog::open(&self.models)?;
-                self.find_in(&catalog, catalog.only()?)?
-            }
-        })
-    }
-
-    /// `NAME@VERSION`, or else the version at which the name is pinned, or else the newest.
-    fn find_in(&self, catalog: &Catalog, name: &str) -> Result<Model> {
-        if let Some((name, version)) = name.split_once('@') {
-            return Ok(catalog.find_version(name, version)?);
-        }
-        Ok(match super::models::pinned(&self.out, name)? {
-            Some(version) => catalog.find_version(name, &version)?,
-            None => catalog.find(name)?,
-        })
-    }
-
     fn run_jobs(&self, mut prepared: Prepared) -> u8 {
         let mut status = DONE;
-        for request in &prepared.requests {
-            let mut workplace = Workplace {
-                volume: &prepared.volume,
-                model: &prepared.model,
-                detectors: &mut prepared.detectors,
-                segment_seconds: self.segment_seconds,
-                limits: self.limits.limits(),
-                progress: if self.json { Display::Hidden } else { Display::Visible },
-                stop: &prepared.stop,
-            };
-            let _watchdog = self.watch(request);
-            let result = job::run(request, &mut workplace).and_then(|finished| self.tell(request, &finished));
-            let this = result.unwrap_or_else(|error| {
-                self.tell_error(request, &error);
-                status_of(&error)
-            });
-            status = status.max(this);
+        for source in std::mem::take(&mut prepared.sources) {
+            status = status.max(self.run_job(&source, &mut prepared));
             if prepared.stop.is_asked() {
                 break;
             }
         }
         status
+    }
+
+    /// Runs the job of one video and gives its exit status.
+    fn run_job(&self, source: &Source, prepared: &mut Prepared) -> u8 {
+        let turned = prepared.model.turn_to_newest(&prepared.stop);
+        let request = match turned.and_then(|()| self.request(source, prepared)) {
+            Ok(request) => request,
+            Err(error) => {
+                print_error(error.code(), &format!("{}: {error}", job::file_name(&source.path)));
+                return status_of(&error);
+            }
+        };
+        let recorded = prepared.model.recorded_frames();
+        let serving = Arc::clone(prepared.model.serving());
+        let mut workplace = Workplace {
+            volume: &prepared.volume,
+            checked: serving.checked(),
+            detectors: prepared.model.leases(),
+            recorded: recorded.as_ref(),
+            segment_seconds: self.segment_seconds,
+            limits: self.limits.limits(),
+            progress: if self.json { Display::Hidden } else { Display::Visible },
+            stop: &prepared.stop,
+        };
+        let _watchdog = self.watch(&request);
+        let result = job::run(&request, &mut workplace).and_then(|finished| self.tell(&request, &finished));
+        result.unwrap_or_else(|error| {
+            self.tell_error(&request, &error);
+            status_of(&error)
+        })
     }
 
     /// Prints how the job stands, and gives its exit status.
@@ -321,10 +328,10 @@ impl Run {
 
 /// What all jobs of a call share.
 struct Prepared {
-    requests: Vec<Request>,
+    sources: Vec<Source>,
+    job_id: Option<JobId>,
     volume: Volume,
-    model: Model,
-    detectors: Vec<Detector>,
+    model: ChosenModel,
     stop: Stop,
 }
 
@@ -344,11 +351,6 @@ fn status_of(error: &JobError) -> u8 {
         ErrorCode::JobConflict => MISTAKE,
         _ => FAILED,
     }
-}
-
-/// `street` is a name; `./street.onnx`, `models/street` and `street.onnx` are paths.
-fn is_path(model: &str) -> bool {
-    model.contains('/') || Path::new(model).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"))
 }
 
 /// A line on stdout. Whoever reads may have seen enough and gone away, which is no error: the results are on disk.
