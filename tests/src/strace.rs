@@ -19,7 +19,9 @@ pub struct SystemCall {
 /// What to put in front of a command to record the calls of these names in the file `log`.
 pub fn recording(names: &[&str], log: &Path) -> Vec<String> {
     let log = log.to_str().unwrap();
-    let mut prefix: Vec<String> = ["strace", "-f", "-y", "-qq", "--seccomp-bpf", "-o", log].map(String::from).into();
+    // Threads are followed, but not the process in which a model is tried out: it writes nothing to the folder.
+    let strace = ["strace", "-f", "-b", "execve", "-y", "-qq", "-o", log];
+    let mut prefix: Vec<String> = strace.map(String::from).into();
     prefix.extend(["-e".to_owned(), format!("trace={}", names.join(","))]);
     prefix
 }
