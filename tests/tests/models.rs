@@ -1,0 +1,208 @@
+//! The model directory as a user meets it: `framefleet models`, and new versions while jobs run.
+
+#![expect(clippy::unwrap_used, reason = "the functions that tests share are tests too")]
+
+use framefleet_contract::identity::Sha256;
+use framefleet_tests::clip;
+use framefleet_tests::{Ended, Scratch, repository, wait};
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const X264: &str = "-c:v libx264 -preset ultrafast -g 25 -pix_fmt yuv420p";
+
+/// A scratch folder with a model directory in it.
+fn with_models(models: &[(&str, PathBuf)]) -> Scratch {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.join("models")).unwrap();
+    for (place, from) in models {
+        put(&scratch, place, from);
+    }
+    scratch
+}
+
+/// Puts a file there by a rename, so that it is whole at once.
+fn put(scratch: &Scratch, place: &str, from: &Path) {
+    let path = scratch.join("models").join(place);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let part = scratch.join("part");
+    fs::copy(from, &part).unwrap();
+    fs::rename(part, path).unwrap();
+}
+
+fn framefleet(scratch: &Scratch, arguments: &[&str]) -> Ended {
+    let mut command = Command::new(repository::framefleet());
+    command.current_dir(scratch.path()).args(arguments).stdin(Stdio::null()).env_remove("FRAMEFLEET_LOG");
+    let output = command.env("FRAMEFLEET_MODELS", scratch.join("models")).output().unwrap();
+    Ended::new(format!("{arguments:?}"), output)
+}
+
+fn listed(scratch: &Scratch) -> Vec<Value> {
+    let ended = framefleet(scratch, &["models", "list", "--json", "--out", "out"]);
+    assert_eq!(ended.status, Some(0), "{ended}");
+    ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The models that the jobs of a call ran on, in their order.
+fn models_of(ended: &Ended) -> Vec<Sha256> {
+    let model = |job: &framefleet_tests::Job| job.plan().model.sha256;
+    ended.lines().iter().map(model).collect()
+}
+
+#[test]
+fn what_is_good_is_ready_and_what_is_bad_is_refused_with_its_reason() {
+    let scratch = with_models(&[
+        ("good.onnx", repository::graph("v8.onnx")),
+        ("gate/9/model.onnx", repository::graph("v5.onnx")),
+        ("gate/10/model.onnx", repository::graph("yolox.onnx")),
+        ("strange.onnx", repository::graph("fastest.onnx")),
+    ]);
+    fs::write(scratch.join("models/text.onnx"), "no model").unwrap();
+    fs::create_dir(scratch.join("models/folder.onnx")).unwrap();
+    std::os::unix::fs::symlink("/etc/hostname", scratch.join("models/link.onnx")).unwrap();
+    let models = listed(&scratch);
+    let seen: Vec<_> = models
+        .iter()
+        .map(|model| {
+            let text = |key: &str| model[key].as_str().unwrap_or("").to_owned();
+            (text("name"), text("version"), text("state"), text("code"), model["serving"].as_bool().unwrap())
+        })
+        .collect();
+    let expected = [
+        ("folder", "", "refused", "MODEL_INVALID", false),
+        ("gate", "9", "ready", "", false),
+        ("gate", "10", "ready", "", true),
+        ("good", "", "ready", "", true),
+        ("link", "", "refused", "MODEL_DENIED", false),
+        ("strange", "", "refused", "MODEL_UNRECOGNISED", false),
+        ("text", "", "refused", "MODEL_INVALID", false),
+    ];
+    let expected: Vec<_> = expected
+        .map(|(name, version, state, code, serving)| {
+            (name.to_owned(), version.to_owned(), state.to_owned(), code.to_owned(), serving)
+        })
+        .into();
+    assert_eq!(seen, expected);
+    let table = framefleet(&scratch, &["models", "list", "--out", "out"]);
+    for part in ["gate", "yolox", "MODEL_DENIED: ", "[1,85,22,22]"] {
+        assert!(table.stdout.contains(part), "{part} is missing: {table}");
+    }
+    assert!(!scratch.join("out").exists(), "looking at models made a folder of results");
+}
+
+#[test]
+fn a_check_tells_all_that_is_known_and_how_to_go_on_where_nothing_is() {
+    let scratch = with_models(&[]);
+    let graph = repository::graph("half.onnx");
+    let report = framefleet(&scratch, &["models", "check", "--json", graph.to_str().unwrap()]);
+    let report: Value = serde_json::from_str(&report.stdout).unwrap();
+    assert_eq!(
+        (report["manifest"]["head"].as_str(), report["manifest"]["input"]["element"].as_str()),
+        (Some("v8"), Some("f16"))
+    );
+    assert_eq!(report["sha256"].as_str().unwrap(), Sha256::of_file(&graph).unwrap().as_str());
+    assert!(report["frame_s"].as_f64().unwrap() > 0.0 && report["memory_bytes"].as_u64().unwrap() > 0);
+    assert_eq!(report["confinement"].as_array().unwrap().len(), 3);
+    let told = framefleet(&scratch, &["models", "check", graph.to_str().unwrap()]);
+    assert!(told.stdout.contains("bird's nest") && told.stdout.contains("ms a frame"), "{told}");
+
+    let unknown = framefleet(&scratch, &["models", "check", repository::graph("fastest.onnx").to_str().unwrap()]);
+    assert!(unknown.error(1, "MODEL_UNRECOGNISED").contains("[1,85,22,22]"));
+    assert!(unknown.stdout.contains("# head = ") && unknown.stdout.contains("`output` f32"), "{unknown}");
+    framefleet(&scratch, &["models", "check", "nowhere.onnx"]).error(2, "MODEL_NOT_FOUND");
+    let nan = repository::graph("not_finite.onnx");
+    let nan = framefleet(&scratch, &["models", "check", nan.to_str().unwrap()]);
+    assert!(nan.error(1, "MODEL_INVALID").contains("not finite"));
+}
+
+#[test]
+fn a_pin_holds_a_version_and_a_call_can_name_one() {
+    let (one, two) = (repository::graph("v8.onnx"), repository::graph("v5.onnx"));
+    let scratch = with_models(&[("gate/1/model.onnx", one.clone()), ("gate/2/model.onnx", two.clone())]);
+    let video = scratch.clip("clip.mp4", &clip::moving("160x96", 1), X264);
+    let run = |model: &str| {
+        let video = video.to_str().unwrap();
+        let ended = framefleet(&scratch, &["run", video, "--json", "--model", model, "--out", "out"]);
+        assert_eq!(ended.status, Some(0), "{ended}");
+        models_of(&ended).remove(0)
+    };
+    let [one, two] = [one, two].map(|path| Sha256::of_file(&path).unwrap());
+    assert_eq!((run("gate"), run("gate@1")), (two.clone(), one.clone()));
+    let pinned = framefleet(&scratch, &["models", "pin", "gate", "1", "--out", "out"]);
+    assert_eq!(pinned.status, Some(0), "{pinned}");
+    assert_eq!((run("gate"), run("gate@2")), (one, two.clone()));
+    let shown = listed(&scratch);
+    assert_eq!((shown[0]["pinned"].as_bool(), shown[0]["serving"].as_bool()), (Some(true), Some(true)));
+    framefleet(&scratch, &["models", "pin", "gate", "3", "--out", "out"]).error(2, "MODEL_NOT_FOUND");
+    assert_eq!(framefleet(&scratch, &["models", "unpin", "gate", "--out", "out"]).status, Some(0));
+    assert_eq!(run("gate"), two);
+    let unknown = framefleet(&scratch, &["run", video.to_str().unwrap(), "--model", "gate@7", "--out", "out"]);
+    assert!(unknown.error(2, "MODEL_NOT_FOUND").contains("\"7\""));
+}
+
+#[test]
+fn a_refused_newest_version_leaves_the_one_before_it_in_use() {
+    let scratch = with_models(&[("gate/1/model.onnx", repository::graph("v8.onnx"))]);
+    fs::create_dir_all(scratch.join("models/gate/2")).unwrap();
+    let whole = fs::read(repository::graph("v5.onnx")).unwrap();
+    fs::write(scratch.join("models/gate/2/model.onnx"), &whole[..whole.len() / 2]).unwrap();
+    let video = scratch.clip("clip.mp4", &clip::moving("160x96", 1), X264);
+    let ended = framefleet(&scratch, &["run", video.to_str().unwrap(), "--json", "--model", "gate", "--out", "out"]);
+    assert_eq!(ended.status, Some(0), "{ended}");
+    assert_eq!(models_of(&ended), [Sha256::of_file(&repository::graph("v8.onnx")).unwrap()]);
+    assert!(ended.stderr.contains("MODEL_INVALID"), "{ended}");
+}
+
+/// A version dropped while a call runs serves the videos that have not begun, and what is under way is not disturbed by
+/// its file going away.
+#[test]
+fn a_dropped_version_serves_the_videos_that_follow() {
+    let one = repository::cells();
+    let scratch = with_models(&[("cells.onnx", one.clone())]);
+    let videos: Vec<PathBuf> =
+        (0..6).map(|n| scratch.clip(&format!("clip-{n}.mp4"), &clip::moving("640x360", 8 + n), X264)).collect();
+    let mut command = Command::new(repository::framefleet());
+    command.current_dir(scratch.path()).arg("run").args(&videos).args(["--json", "--threads", "1"]);
+    command.args(["--model", "cells", "--out", "out", "--models"]).arg(scratch.join("models"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("FRAMEFLEET_LOG", "info");
+    let child = command.spawn().unwrap();
+    wait::until("the first job has begun", || scratch.join("out/jobs").is_dir());
+    // The same graph, in other words: what its model.toml says makes it another model.
+    fs::remove_file(scratch.join("models/cells.onnx")).unwrap();
+    fs::write(scratch.join("models/cells.toml"), "max_detections = 299\n").unwrap();
+    put(&scratch, "cells.onnx", &one);
+    let ended = Ended::new("a call with a swap".to_owned(), child.wait_with_output().unwrap());
+    assert_eq!(ended.status, Some(0), "{ended}");
+    let models = models_of(&ended);
+    let first = Sha256::of_file(&one).unwrap();
+    assert_eq!(models.len(), 6);
+    assert_eq!(models[0], first);
+    let swapped = models.iter().position(|model| *model != first).unwrap_or_else(|| panic!("never swapped: {ended}"));
+    assert!(models[swapped..].iter().all(|model| *model == models[swapped]), "{models:?}");
+    assert!(ended.stderr.contains("counts from here on"), "{ended}");
+    let compared =
+        scratch.join("out/models").join(models[swapped].as_str()).join("compared").join(format!("{first}.json"));
+    let compared: Value = serde_json::from_slice(&fs::read(compared).unwrap()).unwrap();
+    assert_eq!((compared["lost"].as_u64(), compared["gained"].as_u64()), (Some(0), Some(0)), "{compared}");
+    for job in ended.lines() {
+        assert_eq!(job.outcome.state, framefleet_contract::outcome::State::Succeeded);
+    }
+}
+
+#[test]
+fn a_read_only_model_directory_is_all_right() {
+    let scratch = with_models(&[("one.onnx", repository::graph("v8.onnx"))]);
+    let mut permissions = fs::metadata(scratch.join("models")).unwrap().permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o555);
+    fs::set_permissions(scratch.join("models"), permissions).unwrap();
+    let video = scratch.clip("clip.mp4", &clip::moving("160x96", 1), X264);
+    let ended = framefleet(&scratch, &["run", video.to_str().unwrap(), "--json", "--out", "out"]);
+    assert_eq!(ended.status, Some(0), "{ended}");
+    assert_eq!(fs::read_dir(scratch.join("models")).unwrap().count(), 1);
+    assert_eq!(
+        fs::read_dir(scratch.join("models")).unwrap().next().unwrap().unwrap().file_name(),
+        OsStr::new("one.onnx")
+    );
+}
