@@ -55,7 +55,7 @@ impl ChosenModel {
                     Some(name) => name.to_owned(),
                     None => Catalog::open(wish.directory)?.only()?.to_owned(),
                 };
-                let (directory, serving) = follow(&wish, name.clone(), frames.clone(), runtime, stop)?;
+                let (directory, serving) = follow(&wish, &name, frames.clone(), runtime, stop)?;
                 (Some((directory, name)), serving)
             }
         };
@@ -137,13 +137,13 @@ pub fn place_of(path: &Path) -> ModelPlace {
 /// Follows a name, and waits until a version of it can be used.
 fn follow(
     wish: &Wish<'_>,
-    name: String,
+    name: &str,
     frames: RecordedFrames,
     runtime: &Runtime,
     stop: &Stop,
 ) -> Result<(ModelDirectory, Arc<Serving>)> {
     let follow = Follow {
-        only: Some(name.clone()),
+        only: Some(name.to_owned()),
         warm: wish.threads,
         results: Some(wish.results.clone()),
         frames,
@@ -153,12 +153,12 @@ fn follow(
         .map_err(|e| JobError::BadRequest(format!("no thread for the model directory: {e}; end other programs")))?;
     loop {
         stop.check()?;
-        match directory.wait_for(&name, PATIENCE) {
+        match directory.wait_for(name, PATIENCE) {
             Ok(serving) => return Ok((directory, serving)),
             Err(ModelError::NotFound { .. }) if is_under_way(&directory) => {}
             Err(error) => {
                 // Only one name is followed; what else there is, the catalog can say.
-                Catalog::open(wish.directory)?.has(&name)?;
+                Catalog::open(wish.directory)?.has(name)?;
                 return Err(error.into());
             }
         }
