@@ -157,12 +157,16 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     if !metadata.is_file() {
         return Err(io::Error::other("not a file"));
     }
+    let too_large = || Err(io::Error::other("larger than 2 GiB, which no ONNX file is"));
+    if metadata.len() > LARGEST_MODEL {
+        return too_large();
+    }
     let mut bytes = Vec::new();
-    bytes.try_reserve_exact(metadata.len().min(LARGEST_MODEL) as usize)?;
+    bytes.try_reserve_exact(metadata.len() as usize)?;
     // It may have grown since.
     file.take(LARGEST_MODEL + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST_MODEL {
-        return Err(io::Error::other("larger than 2 GiB, which no ONNX file is"));
+        return too_large();
     }
     Ok(bytes)
 }

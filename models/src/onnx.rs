@@ -281,8 +281,7 @@ impl Header {
     /// The operation that makes a tensor, or the one that made what was only moved around since.
     fn maker_of(&self, name: &str) -> Option<&NodeProto> {
         let mut name = name;
-        // Each step is another operation, so a graph in a circle ends too.
-        for _ in 0..=self.nodes.len() {
+        for _ in 0..MOST_MOVES {
             let node = self.direct_maker_of(name)?;
             if !moves_values(&node.op_type) {
                 return Some(node);
@@ -312,6 +311,9 @@ impl Header {
 fn operands(node: &NodeProto) -> &[String] {
     &node.input[..node.input.len().min(2)]
 }
+
+/// More moves in a row than any exporter writes; a graph that goes in a circle has no end of them.
+const MOST_MOVES: usize = 1000;
 
 fn makers(nodes: &[NodeProto]) -> HashMap<String, usize> {
     let mut makers = HashMap::new();

@@ -252,8 +252,10 @@ fn weights_that_are_not_there_or_too_few_are_named() {
     folder.refused(ErrorCode::ModelInvalid, &["external.bin", "not a file"]);
     let weights = bytes_of("external.bin");
     let folder = Folder::of(&bytes_of("external.onnx")).with("external.bin", &weights[..weights.len() / 2]);
-    folder.refused(ErrorCode::ModelInvalid, &["external.bin"]);
-    Folder::of(&bytes_of("external.onnx")).with("external.bin", "").refused(ErrorCode::ModelInvalid, &["external"]);
+    folder.refused(ErrorCode::ModelInvalid, &["External initializer: c2", "out of bounds"]);
+    Folder::of(&bytes_of("external.onnx"))
+        .with("external.bin", "")
+        .refused(ErrorCode::ModelInvalid, &["out of bounds"]);
 }
 
 /// An operation that holds a graph that holds an operation, and so on.
@@ -275,9 +277,9 @@ fn what_nests_too_deep_is_refused() {
     let bytes = with_more(&field(13, &[text(1, "value"), field(2, &sequences)].concat()));
     Folder::of(&bytes).refused(ErrorCode::ModelInvalid, &["model"]);
     let groups = [vec![0xf3, 0x06].repeat(100_000), vec![0xf4, 0x06].repeat(100_000)].concat();
-    Folder::of(&with_more(&groups)).refused(ErrorCode::ModelInvalid, &["model"]);
+    Folder::of(&with_more(&groups)).refused(ErrorCode::ModelInvalid, &["nested deeper"]);
     // A function that is made of itself has no end at all.
-    Folder::of(&bytes_of("endless_function.onnx")).refused(ErrorCode::ModelInvalid, &["model"]);
+    Folder::of(&bytes_of("endless_function.onnx")).refused(ErrorCode::ModelInvalid, &["Endless"]);
 }
 
 fn what_the_runtime_does_not_know_is_refused_by_name() {
@@ -302,10 +304,13 @@ fn what_needs_more_memory_than_allowed_is_refused() {
     // Weights that do not fit, as zeros that no disk has.
     let folder = Folder::of(&bytes_of("external.onnx"));
     fs::File::create(folder.path("external.bin")).unwrap().set_len(1 << 30).unwrap();
-    folder.refused(ErrorCode::ModelInvalid, &["external.bin"]);
+    folder.refused(ErrorCode::ModelInvalid, &["more than 512 MiB of memory"]);
+    let folder = Folder::new();
+    fs::File::create(folder.onnx()).unwrap().set_len(1 << 30).unwrap();
+    folder.refused(ErrorCode::ModelInvalid, &["more than 512 MiB of memory"]);
     let folder = Folder::new();
     fs::File::create(folder.onnx()).unwrap().set_len(3 << 30).unwrap();
-    folder.refused(ErrorCode::ModelNotFound, &["model.onnx"]);
+    folder.refused(ErrorCode::ModelNotFound, &["larger than 2 GiB"]);
     Folder::of(&bytes_of("v8.onnx")).check().unwrap();
 }
 
@@ -326,7 +331,7 @@ fn classes_are_neither_none_nor_a_million() {
     toml("classes = []").refused(ErrorCode::ModelInvalid, &["classes lists 0 names"]);
     toml(&format!("classes = [{}]", "\"a\",".repeat(1_000_000))).refused(ErrorCode::ModelInvalid, &["model.toml"]);
     toml(&format!("classes = [{}]", "\"\",".repeat(100_000))).refused(ErrorCode::ModelInvalid, &["100000 names"]);
-    toml(&format!("classes = {}", "[".repeat(100_000))).refused(ErrorCode::ModelInvalid, &["model.toml"]);
+    toml(&format!("classes = {}", "[".repeat(100_000))).refused(ErrorCode::ModelInvalid, &["model.toml: line 1: "]);
     toml(&format!("{}x = 1", "a.".repeat(100_000))).refused(ErrorCode::ModelInvalid, &["model.toml"]);
     toml("classes = [\"a\\u001b[2J\", 1]").refused(ErrorCode::ModelInvalid, &["model.toml"]);
 }
@@ -362,6 +367,7 @@ fn chain(length: usize) -> Vec<u8> {
 fn takes_a_moment(onnx: &[u8], toml: Option<&str>) -> String {
     let start = Instant::now();
     let error = recognise_bytes(onnx, toml).unwrap_err();
+    println!("  {:.2} s for {} KiB", start.elapsed().as_secs_f64(), onnx.len() >> 10);
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     error.to_string()
 }
