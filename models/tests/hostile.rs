@@ -40,7 +40,7 @@ const TESTS: &[(&str, fn())] = &[
     ("what_needs_more_memory_than_allowed_is_refused", what_needs_more_memory_than_allowed_is_refused),
     ("classes_are_neither_none_nor_a_million", classes_are_neither_none_nor_a_million),
     ("sizes_that_no_picture_has_are_refused", sizes_that_no_picture_has_are_refused),
-    ("a_million_operations_take_a_moment", a_million_operations_take_a_moment),
+    ("many_operations_take_a_moment", many_operations_take_a_moment),
     ("many_outputs_are_counted_before_they_are_looked_for", many_outputs_are_counted_before_they_are_looked_for),
     ("names_out_of_a_file_steer_no_terminal", names_out_of_a_file_steer_no_terminal),
     ("a_file_that_is_replaced_all_the_time_is_whole_or_changed", a_file_that_is_replaced_all_the_time),
@@ -353,7 +353,7 @@ fn sizes_that_no_picture_has_are_refused() {
     }
 }
 
-/// A million operations that only hand their input on, the first of them last.
+/// Operations that only hand their input on, the first of them last.
 fn chain(length: usize) -> Vec<u8> {
     let link = |index: usize| {
         let input = text(1, &if index == 0 { "images".to_owned() } else { format!("n{index}") });
@@ -372,9 +372,9 @@ fn takes_a_moment(onnx: &[u8], toml: Option<&str>) -> String {
     error.to_string()
 }
 
-fn a_million_operations_take_a_moment() {
-    let nodes = chain(1_000_000);
-    for output in [[1, 84, 85], [1, 85, 84]] {
+fn many_operations_take_a_moment() {
+    let nodes = chain(300_000);
+    for output in [[1, 84, 85], [1, 86, 84]] {
         let bytes = model(&[value("images", &[1, 3, 64, 64])], &[value("output0", &output)], &nodes);
         let text = takes_a_moment(&bytes, None);
         assert!(text.contains("fits no known head"), "{text}");
