@@ -276,7 +276,7 @@ fn what_nests_too_deep_is_refused() {
     let sequences = (0..5000).fold(Vec::new(), |element, _| field(4, &field(1, &element)));
     let bytes = with_more(&field(13, &[text(1, "value"), field(2, &sequences)].concat()));
     Folder::of(&bytes).refused(ErrorCode::ModelInvalid, &["model"]);
-    let groups = [vec![0xf3, 0x06].repeat(100_000), vec![0xf4, 0x06].repeat(100_000)].concat();
+    let groups = [[0xf3, 0x06].repeat(100_000), [0xf4, 0x06].repeat(100_000)].concat();
     Folder::of(&with_more(&groups)).refused(ErrorCode::ModelInvalid, &["nested deeper"]);
     // A function that is made of itself has no end at all.
     Folder::of(&bytes_of("endless_function.onnx")).refused(ErrorCode::ModelInvalid, &["Endless"]);
