@@ -1,4 +1,5 @@
 use framefleet_contract::error_code::ErrorCode;
+use std::borrow::Cow;
 
 /// Why there is no model, or no detections from it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -50,5 +51,28 @@ impl ModelError {
             Self::InferenceFailed { .. } => ErrorCode::InferenceFailed,
             Self::PictureInvalid { .. } => ErrorCode::Internal,
         }
+    }
+}
+
+/// Text out of a file, fit for one line of a message: at most `longest` characters, and none that steer a terminal.
+pub(crate) fn shown(text: &str, longest: usize) -> Cow<'_, str> {
+    let kept = text.char_indices().nth(longest).map_or(text, |(end, _)| &text[..end]);
+    if kept.len() == text.len() && !kept.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let clean = kept.chars().map(|character| if character.is_control() { ' ' } else { character });
+    let end = (kept.len() < text.len()).then_some('…');
+    Cow::Owned(clean.chain(end).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_short_and_steers_no_terminal() {
+        assert_eq!(shown("grün", 4), "grün");
+        assert_eq!(shown("grüner", 4), "grün…");
+        assert_eq!(shown("a\u{1b}[2J\nb", 20), "a [2J b");
     }
 }

@@ -49,7 +49,7 @@ pub use catalog::Catalog;
 pub use directory::{Follow, ModelDirectory, ModelStatus};
 pub use error::ModelError;
 pub use manifest::Manifest;
-pub use model::Model;
+pub use model::{Model, recognise_bytes};
 pub use recorded_frames::{OwnedPicture, RecordedFrames};
 pub use runtime::Runtime;
 pub use serving::{Lease, Serving};

@@ -1,4 +1,4 @@
-use crate::{ModelError, manifest::Manifest, model_toml::ModelToml, onnx::Header, recognise};
+use crate::{ModelError, error::shown, manifest::Manifest, model_toml::ModelToml, onnx::Header, recognise};
 use framefleet_contract::identity::Sha256;
 use std::{
     fmt,
@@ -50,19 +50,11 @@ impl Model {
 
     /// Reads and recognises the model in a file, with the file that overrides what is recognised.
     pub(crate) fn recognise(name: String, onnx: &Path, toml: &Path) -> Result<(Self, Header), ModelError> {
-        let shown = onnx.display().to_string();
-        let invalid = |problem: String| ModelError::Invalid { model: shown.clone(), problem };
         let bytes = read(onnx)?;
         let toml = read_toml(toml)?;
-        let header = Header::parse(&bytes).map_err(invalid)?;
-        let overrides = toml.as_deref().map_or(Ok(ModelToml::default()), ModelToml::parse).map_err(invalid)?;
+        let Texts { header, toml: overrides } = Texts::parse(onnx, &bytes, toml.as_deref())?;
         let external = read_external(onnx, &header.external_files)?;
-        let manifest = recognise::recognise(&header, &overrides).map_err(|refusal| ModelError::Unrecognised {
-            model: shown,
-            problem: refusal.problem,
-            seen: header.describe(),
-            remedy: refusal.remedy,
-        })?;
+        let manifest = manifest_of(onnx, &header, &overrides)?;
         let sha256 = identity(&bytes, toml.as_deref(), &external);
         Ok((Self { name, sha256, manifest, bytes: bytes.into(), external }, header))
     }
@@ -102,6 +94,46 @@ impl Model {
     }
 }
 
+/// Says what the model in an ONNX file's bytes is, with the text of its `model.toml`, or why it cannot be said.
+///
+/// It is what [`Model::open`] does with the bytes that it reads, for those who have them already. Whatever they are, it
+/// neither panics nor reads another file, time is in proportion to their number, and an error is a few lines at most.
+pub fn recognise_bytes(onnx: &[u8], toml: Option<&str>) -> Result<Manifest, ModelError> {
+    let name = Path::new("model.onnx");
+    let Texts { header, toml } = Texts::parse(name, onnx, toml)?;
+    manifest_of(name, &header, &toml)
+}
+
+/// What a model's files say.
+struct Texts {
+    header: Header,
+    toml: ModelToml,
+}
+
+impl Texts {
+    fn parse(name: &Path, onnx: &[u8], toml: Option<&str>) -> Result<Self, ModelError> {
+        let invalid = |problem: String| ModelError::Invalid {
+            model: name.display().to_string(),
+            problem: shown(&problem, LONGEST_PROBLEM).into_owned(),
+        };
+        let header = Header::parse(onnx).map_err(invalid)?;
+        let toml = toml.map_or(Ok(ModelToml::default()), ModelToml::parse).map_err(invalid)?;
+        Ok(Self { header, toml })
+    }
+}
+
+/// Characters: some of what is said comes out of the file, and that may be of any length.
+const LONGEST_PROBLEM: usize = 1000;
+
+fn manifest_of(name: &Path, header: &Header, toml: &ModelToml) -> Result<Manifest, ModelError> {
+    recognise::recognise(header, toml).map_err(|refusal| ModelError::Unrecognised {
+        model: name.display().to_string(),
+        problem: shown(&refusal.problem, LONGEST_PROBLEM).into_owned(),
+        seen: header.describe(),
+        remedy: refusal.remedy,
+    })
+}
+
 /// Of the file alone where nothing else belongs to it; otherwise of a list of all, as `sha256sum` writes one.
 fn identity(onnx: &[u8], toml: Option<&str>, external: &[External]) -> Sha256 {
     if toml.is_none() && external.is_empty() {
@@ -125,12 +157,16 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     if !metadata.is_file() {
         return Err(io::Error::other("not a file"));
     }
+    let too_large = || Err(io::Error::other("larger than 2 GiB, which no ONNX file is"));
+    if metadata.len() > LARGEST_MODEL {
+        return too_large();
+    }
     let mut bytes = Vec::new();
-    bytes.try_reserve_exact(metadata.len().min(LARGEST_MODEL) as usize)?;
+    bytes.try_reserve_exact(metadata.len() as usize)?;
     // It may have grown since.
     file.take(LARGEST_MODEL + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST_MODEL {
-        return Err(io::Error::other("larger than 2 GiB, which no ONNX file is"));
+        return too_large();
     }
     Ok(bytes)
 }
@@ -146,22 +182,23 @@ fn read_toml(path: &Path) -> Result<Option<String>, ModelError> {
 
 /// Weights beside the ONNX file: only from its folder, wherever links lead.
 fn read_external(onnx: &Path, names: &[String]) -> Result<Vec<External>, ModelError> {
-    let shown = onnx.display().to_string();
-    let denied = |problem: String| Err(ModelError::Denied { model: shown.clone(), problem });
+    let model = onnx.display().to_string();
+    let denied = |problem: String| Err(ModelError::Denied { model: model.clone(), problem });
     let folder = onnx.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut files = Vec::new();
     for name in names {
+        let weights = shown(name, LONGEST_PROBLEM);
         if name.is_empty() || !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
-            return denied(format!("its weights are in {name:?}, outside its folder"));
+            return denied(format!("its weights are in {weights:?}, outside its folder"));
         }
         let missing = |error: io::Error| ModelError::Invalid {
-            model: shown.clone(),
-            problem: format!("its weights in {name:?} cannot be read: {error}"),
+            model: model.clone(),
+            problem: format!("its weights in {weights:?} cannot be read: {error}"),
         };
         let (path, home) =
             (folder.join(name).canonicalize().map_err(missing)?, folder.canonicalize().map_err(missing)?);
         if !path.starts_with(home) {
-            return denied(format!("its weights in {name:?} are a link that leads out of its folder"));
+            return denied(format!("its weights in {weights:?} are a link that leads out of its folder"));
         }
         files.push((name.clone(), read_file(&path).map_err(missing)?.into()));
     }

@@ -71,8 +71,7 @@ impl ModelToml {
         if text.len() > LARGEST {
             return Err(format!("model.toml is larger than {LARGEST} bytes"));
         }
-        let toml: Self =
-            toml::from_str(text).map_err(|error| format!("model.toml: {}", one_line(&error.to_string())))?;
+        let toml: Self = toml::from_str(text).map_err(|error| format!("model.toml: {}", explain(&error, text)))?;
         toml.check().map_err(|problem| format!("model.toml: {problem}"))?;
         Ok(toml)
     }
@@ -144,6 +143,18 @@ impl ModelToml {
     pub fn reason(&self) -> &'static str {
         if *self == Self::default() { "" } else { "; model.toml overrides what it names" }
     }
+}
+
+/// Bytes of an error with the line that it is about; of what is longer, a person sees no more than where it is.
+const LONGEST_ERROR: usize = 600;
+
+fn explain(error: &toml::de::Error, text: &str) -> String {
+    let whole = error.to_string();
+    if whole.len() <= LONGEST_ERROR {
+        return one_line(&whole);
+    }
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    format!("line {}: {}", before.matches('\n').count() + 1, error.message())
 }
 
 fn one_line(text: &str) -> String {

@@ -3,6 +3,7 @@
 //! The messages name only the fields of `onnx.proto` that are needed; prost steps over the others, among them the
 //! weights, without copying them. So a header costs microseconds whatever the file's size.
 
+use crate::error::shown;
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -110,6 +111,15 @@ struct DimensionProto {
     dim_param: Option<String>,
 }
 
+/// The limits that prost has reads as a fault of the encoding; it need not be one.
+fn undecodable(error: &prost::DecodeError) -> String {
+    let text = error.to_string();
+    if text.contains("recursion limit") {
+        return "its graphs are nested deeper than any exporter nests them".to_owned();
+    }
+    format!("it is not an ONNX file, or only a part of one ({text})")
+}
+
 /// What an ONNX file says about itself.
 #[derive(Debug, Clone)]
 pub struct Header {
@@ -120,6 +130,8 @@ pub struct Header {
     /// Files beside this one that hold weights, as the ONNX file names them; without repeats, sorted.
     pub external_files: Vec<String>,
     nodes: Vec<NodeProto>,
+    /// By the tensors that they make; of two that claim the same one, the first.
+    makers: HashMap<String, usize>,
     initializers: HashSet<String>,
 }
 
@@ -167,7 +179,7 @@ impl Header {
         if bytes.is_empty() {
             return Err("the file is empty".to_owned());
         }
-        let model = ModelProto::decode(bytes).map_err(|error| format!("it is not an ONNX file ({error})"))?;
+        let model = ModelProto::decode(bytes).map_err(|error| undecodable(&error))?;
         let graph = model.graph.ok_or("it is not an ONNX file (no graph in it)")?;
         let mut external = BTreeSet::new();
         external_in_graph(&graph, &mut external);
@@ -175,6 +187,7 @@ impl Header {
         let initializers: HashSet<String> = graph.initializer.into_iter().map(|tensor| tensor.name).collect();
         let inputs = graph.input.into_iter().filter(|input| !initializers.contains(&input.name));
         Ok(Self {
+            makers: makers(&graph.node),
             inputs: inputs.map(Value::from).collect(),
             outputs: graph.output.into_iter().map(Value::from).collect(),
             metadata: model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect(),
@@ -187,8 +200,6 @@ impl Header {
     /// The operations whose results an output is put together from, one for each distinct tensor: what is found when
     /// one walks back from the output over operations that only move values around.
     pub fn sources_of(&self, output: &str) -> Vec<&str> {
-        let producers: HashMap<&str, &NodeProto> =
-            self.nodes.iter().flat_map(|node| node.output.iter().map(move |name| (name.as_str(), node))).collect();
         let mut sources = Vec::new();
         let mut seen = HashSet::new();
         let mut open = vec![output];
@@ -196,7 +207,7 @@ impl Header {
             if !seen.insert(name) {
                 continue;
             }
-            match producers.get(name) {
+            match self.direct_maker_of(name) {
                 Some(node) if node.op_type == "Concat" => open.extend(node.input.iter().map(String::as_str)),
                 Some(node) if moves_values(&node.op_type) => open.extend(node.input.first().map(String::as_str)),
                 Some(node) => sources.push(node.op_type.as_str()),
@@ -236,7 +247,7 @@ impl Header {
     pub fn is_exponential(&self, name: &str) -> bool {
         let is_exp = |name: &str| self.maker_of(name).is_some_and(|node| node.op_type == "Exp");
         match self.maker_of(name) {
-            Some(node) if node.op_type == "Mul" => node.input.iter().any(|input| is_exp(input)),
+            Some(node) if node.op_type == "Mul" => operands(node).iter().any(|input| is_exp(input)),
             _ => is_exp(name),
         }
     }
@@ -249,17 +260,16 @@ impl Header {
         let is_product = |node: &NodeProto| matches!(node.op_type.as_str(), "MatMul" | "Gemm");
         layer.is_some_and(|layer| {
             let biased = layer.op_type == "Add"
-                && layer.input.iter().any(|input| self.maker_of(input).is_some_and(is_product))
-                && layer.input.iter().any(|input| self.is_constant_value(input) || self.is_named_constant(input));
+                && operands(layer).iter().any(|input| self.maker_of(input).is_some_and(is_product))
+                && operands(layer).iter().any(|input| self.is_constant_value(input) || self.is_named_constant(input));
             is_product(layer) || biased
         })
     }
 
     /// An initializer under another name: exporters share equal ones by `Identity`.
     fn is_named_constant(&self, name: &str) -> bool {
-        let maker = self.nodes.iter().find(|node| node.output.iter().any(|output| output == name));
-        maker.is_some_and(|node| {
-            node.op_type == "Identity" && node.input.iter().all(|input| self.is_constant_value(input))
+        self.direct_maker_of(name).is_some_and(|node| {
+            node.op_type == "Identity" && node.input.first().is_some_and(|input| self.is_constant_value(input))
         })
     }
 
@@ -271,15 +281,18 @@ impl Header {
     /// The operation that makes a tensor, or the one that made what was only moved around since.
     fn maker_of(&self, name: &str) -> Option<&NodeProto> {
         let mut name = name;
-        // Each step is another operation, so a graph in a circle ends too.
-        for _ in 0..=self.nodes.len() {
-            let node = self.nodes.iter().find(|node| node.output.iter().any(|output| output == name))?;
+        for _ in 0..MOST_MOVES {
+            let node = self.direct_maker_of(name)?;
             if !moves_values(&node.op_type) {
                 return Some(node);
             }
             name = node.input.first()?;
         }
         None
+    }
+
+    fn direct_maker_of(&self, name: &str) -> Option<&NodeProto> {
+        self.nodes.get(*self.makers.get(name)?)
     }
 
     /// The operations that read a tensor of that name first-hand.
@@ -292,6 +305,24 @@ impl Header {
     pub fn describe(&self) -> String {
         format!("inputs {} and outputs {}", list(&self.inputs), list(&self.outputs))
     }
+}
+
+/// The inputs of an operation on two tensors: each may lead through the whole graph, and a file can list a million.
+fn operands(node: &NodeProto) -> &[String] {
+    &node.input[..node.input.len().min(2)]
+}
+
+/// More moves in a row than any exporter writes; a graph that goes in a circle has no end of them.
+const MOST_MOVES: usize = 1000;
+
+fn makers(nodes: &[NodeProto]) -> HashMap<String, usize> {
+    let mut makers = HashMap::new();
+    for (index, node) in nodes.iter().enumerate() {
+        for name in &node.output {
+            makers.entry(name.clone()).or_insert(index);
+        }
+    }
+    makers
 }
 
 /// True for operations that only rearrange their first input.
@@ -346,8 +377,10 @@ impl From<DimensionProto> for Dimension {
     }
 }
 
-/// At most this many inputs or outputs are written out in a message.
+/// At most this many inputs, outputs or dimensions are written out in a message.
 const LISTED: usize = 8;
+/// Characters of a name that are written out.
+const LONGEST_NAME: usize = 80;
 
 fn list(values: &[Value]) -> String {
     if values.is_empty() {
@@ -362,14 +395,18 @@ fn list(values: &[Value]) -> String {
 
 impl Value {
     fn describe(&self) -> String {
-        format!("`{}` {} {}", self.name, self.element.describe(), self.describe_shape())
+        format!("`{}` {} {}", shown(&self.name, LONGEST_NAME), self.element.describe(), self.describe_shape())
     }
 
     /// Such as `[1,3,?,?]`.
     pub fn describe_shape(&self) -> String {
         self.shape.as_ref().map_or_else(
             || "[unknown shape]".to_owned(),
-            |shape| format!("[{}]", shape.iter().map(Dimension::describe).collect::<Vec<_>>().join(",")),
+            |shape| {
+                let more = (shape.len() > LISTED).then(|| "…".to_owned());
+                let sizes: Vec<_> = shape.iter().take(LISTED).map(Dimension::describe).chain(more).collect();
+                format!("[{}]", sizes.join(","))
+            },
         )
     }
 }
@@ -379,7 +416,7 @@ impl Dimension {
         match self {
             Self::Fixed(size) => size.to_string(),
             Self::Open(name) if name.is_empty() => "?".to_owned(),
-            Self::Open(name) => name.clone(),
+            Self::Open(name) => shown(name, LONGEST_NAME).into_owned(),
         }
     }
 }

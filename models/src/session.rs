@@ -5,6 +5,7 @@ mod outputs;
 
 use crate::{
     Model, ModelError, Runtime,
+    error::shown,
     heads::{Candidate, Head, OutputView, Wanted},
     letterbox::{Corners, Size},
     manifest::Manifest,
@@ -72,7 +73,7 @@ impl Detector {
     /// picture: [`ModelError::Invalid`] where the outputs are not what the manifest says.
     pub fn new(runtime: &Runtime, model: &Model) -> Result<Self, ModelError> {
         let session = session(runtime, model)
-            .map_err(|error| ModelError::Invalid { model: model.name.clone(), problem: error.to_string() })?;
+            .map_err(|error| ModelError::Invalid { model: model.name.clone(), problem: said(&error) })?;
         let mut detector = Self {
             name: model.name.clone(),
             manifest: model.manifest.clone(),
@@ -202,8 +203,13 @@ impl Detector {
 
     fn failed(&self) -> impl Fn(ort::Error) -> ModelError + use<> {
         let model = self.name.clone();
-        move |error| ModelError::InferenceFailed { model: model.clone(), problem: error.to_string() }
+        move |error| ModelError::InferenceFailed { model: model.clone(), problem: said(&error) }
     }
+}
+
+/// What ONNX Runtime says, on one line: it repeats names out of the file, which may be of any length.
+fn said(error: &ort::Error) -> String {
+    shown(error.to_string().trim(), 1000).into_owned()
 }
 
 /// A picture was filled in just before, so that this never comes to be.
@@ -249,7 +255,7 @@ impl Run<'_> {
         read: impl FnOnce(&[OutputView<'_>]) -> T,
     ) -> Result<T, ModelError> {
         let failed =
-            |error: ort::Error| ModelError::InferenceFailed { model: self.name.to_owned(), problem: error.to_string() };
+            |error: ort::Error| ModelError::InferenceFailed { model: self.name.to_owned(), problem: said(&error) };
         let invalid = |problem: String| ModelError::Invalid { model: self.name.to_owned(), problem };
         let values = match inputs.named() {
             // A detector with one input: naming it would cost a list.

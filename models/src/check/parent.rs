@@ -109,7 +109,9 @@ impl Sandbox {
         match serde_json::from_slice(&ended.stdout) {
             Ok(Answer::Ok(report)) => Ok(*report),
             Ok(Answer::Error(refusal)) => match ModelError::from(refusal) {
-                ModelError::Invalid { problem, .. } | ModelError::InferenceFailed { problem, .. }
+                ModelError::Invalid { problem, .. }
+                | ModelError::InferenceFailed { problem, .. }
+                | ModelError::NotFound { problem, .. }
                     if is_out_of_memory(&problem) =>
                 {
                     invalid(self.too_large())
@@ -150,9 +152,16 @@ impl Sandbox {
 
 /// What Rust, C++ and ONNX Runtime say where an allocation fails.
 fn is_out_of_memory(text: &str) -> bool {
-    ["memory allocation of ", "bad_alloc", "Failed to allocate memory", "out of memory", "Cannot allocate memory"]
-        .iter()
-        .any(|words| text.contains(words))
+    [
+        "memory allocation of ",
+        "bad_alloc",
+        "Failed to allocate memory",
+        "out of memory",
+        "memory allocation failed",
+        "Cannot allocate memory",
+    ]
+    .iter()
+    .any(|words| text.contains(words))
 }
 
 fn name_of(signal: i32) -> String {

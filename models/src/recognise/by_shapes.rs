@@ -34,6 +34,8 @@ pub fn guess(header: &Header, inputs: &Inputs, metadata: &Metadata) -> Result<Gu
 
 /// The family is given; what is left is to find its outputs and to count its classes.
 pub fn as_told(header: &Header, inputs: &Inputs, toml: &ModelToml, family: HeadFamily) -> Result<Guess, Refusal> {
+    // First of all: each of them is looked for among those of the graph.
+    check_count(family, toml.outputs.as_ref().map_or(header.outputs.len(), Vec::len))?;
     let outputs = match &toml.outputs {
         Some(names) => names.clone(),
         None => header.outputs.iter().map(|output| output.name.clone()).collect(),
@@ -42,7 +44,6 @@ pub fn as_told(header: &Header, inputs: &Inputs, toml: &ModelToml, family: HeadF
     let Some(found) = outputs.iter().map(find).collect::<Option<Vec<&Value>>>() else {
         return refuse("model.toml names an output that is not there");
     };
-    check_count(family, outputs.len())?;
     let counted = count_classes(family, &found).or_else(|| toml.classes.as_ref().map(|classes| classes.names().len()));
     let classes = match counted {
         Some(count) => Classes::Counted(count),

@@ -357,6 +357,79 @@ def plain(file, shape, declared=None, **kwargs):
     graph.save(file, [1, 3, 352, 352], [("output", declared or shape)], **kwargs)
 
 
+def hostile():
+    """What `hostile.rs` gives to the sandbox: v8 detectors, each with one thing that is bad."""
+    model = onnx.load(HERE / "v8.onnx")
+
+    def save(file, change):
+        changed = onnx.ModelProto()
+        changed.CopyFrom(model)
+        change(changed)
+        (HERE / file).write_bytes(changed.SerializeToString())
+
+    def external(changed):
+        """Every weight of more than 64 bytes beside it, one behind the other."""
+        weights = b""
+        for tensor in changed.graph.initializer:
+            if len(tensor.raw_data) > 64:
+                place = {"location": "external.bin", "offset": str(len(weights)), "length": str(len(tensor.raw_data))}
+                weights += tensor.raw_data
+                tensor.ClearField("raw_data")
+                tensor.data_location = TensorProto.EXTERNAL
+                for key, value in place.items():
+                    tensor.external_data.add(key=key, value=value)
+        (HERE / "external.bin").write_bytes(weights)
+
+    def custom_operator(changed):
+        changed.graph.node[0].op_type, changed.graph.node[0].domain = "Levitate", "org.example"
+        changed.opset_import.append(helper.make_opsetid("org.example", 1))
+
+    def endless_function(changed):
+        """A function that is made of itself."""
+        itself = helper.make_node("Endless", ["x", "y"], ["z"], domain="org.example")
+        opsets = [helper.make_opsetid("", 13), helper.make_opsetid("org.example", 1)]
+        changed.functions.append(helper.make_function("org.example", "Endless", ["x", "y"], ["z"], [itself], opsets))
+        changed.graph.node[0].op_type, changed.graph.node[0].domain = "Endless", "org.example"
+        changed.opset_import.append(helper.make_opsetid("org.example", 1))
+
+    def endless_loop(changed):
+        """A Loop for 2^62 turns in front of the first operation, which no optimiser can take away."""
+        nodes = list(changed.graph.node)
+        passed = [helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+                  helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+                  helper.make_tensor_value_info("before", TensorProto.FLOAT, None)]
+        given = [helper.make_tensor_value_info("still", TensorProto.BOOL, []),
+                 helper.make_tensor_value_info("after", TensorProto.FLOAT, None)]
+        body = helper.make_graph([helper.make_node("Identity", ["on"], ["still"]), helper.make_node("Sin", ["before"], ["after"])],
+                                 "body", passed, given)
+        changed.graph.initializer.append(numpy_helper.from_array(np.array(1 << 62), "turns"))
+        mean = helper.make_node("ReduceMean", ["images"], ["mean"], keepdims=0)
+        loop = helper.make_node("Loop", ["turns", "", "mean"], ["end"], body=body)
+        first = nodes[0].input[1]
+        nodes[0].input[1] = "factor"
+        join = helper.make_node("Mul", ["end", first], ["factor"])
+        del changed.graph.node[:]
+        changed.graph.node.extend([mean, loop, join, *nodes])
+
+    def future(changed):
+        changed.opset_import[0].version = 9999
+
+    save("external.onnx", external)
+    save("custom_operator.onnx", custom_operator)
+    save("endless_function.onnx", endless_function)
+    save("endless_loop.onnx", endless_loop)
+    save("future_opset.onnx", future)
+    # Open in the header, and 10^9 places when it runs.
+    graph = Graph()
+    graph.node("ConstantOfShape", graph.constant(np.array([1, 7, 10**9])), out="output0")
+    graph.save("huge_output.onnx", [1, 3, SIDE, SIDE], [("output0", [1, 7, "places"])], ultralytics())
+    # The same in the middle, where nobody sees it.
+    graph = Graph()
+    huge = graph.node("ConstantOfShape", graph.constant(np.array([10**5, 10**4])))
+    graph.node("ReduceSum", graph.node("Mul", huge, graph.node("ReduceMean", "images", keepdims=0)), out="output0")
+    graph.save("huge_middle.onnx", [1, 3, SIDE, SIDE], [("output0", [1, 7, "places"])], ultralytics())
+
+
 def ultralytics(task="detect", names=NAMES):
     return {"description": "fixture", "stride": "32", "task": task, "batch": "1", "imgsz": "[64, 64]", "names": names}
 
@@ -408,6 +481,7 @@ def main():
     seen_bytes("tensorflow_bytes.onnx")
     not_finite("not_finite.onnx")
     quantised("quantised.onnx", columns)
+    hostile()
 
 
 if __name__ == "__main__":
