@@ -11,7 +11,6 @@
 
 mod child;
 mod confine;
-mod known_picture;
 mod order;
 mod parent;
 mod refusal;

@@ -72,12 +72,7 @@ struct Named {
 
 fn boxes(detector: &mut Detector, serving: &Serving, picture: &OwnedPicture) -> Result<Vec<Named>, ModelError> {
     let manifest = &serving.checked().model.manifest;
-    let thresholds = Thresholds {
-        confidence: LEAST_SCORE,
-        iou: manifest.defaults.iou,
-        classes: None,
-        max_detections: manifest.defaults.max_detections as usize,
-    };
+    let thresholds = Thresholds { confidence: LEAST_SCORE, ..Thresholds::from(&manifest.defaults) };
     let name = |class_id: i32| {
         let known = usize::try_from(class_id).ok().and_then(|class_id| manifest.classes.get(class_id));
         known.cloned().unwrap_or_else(|| class_id.to_string())

@@ -33,6 +33,9 @@ use std::{
 };
 use watch::Signal;
 
+/// The target of the log's lines that say why a model is refused.
+pub const REFUSALS: &str = "framefleet_models::refused";
+
 /// What is followed, and how.
 #[derive(Debug, Clone)]
 pub struct Follow {

@@ -27,6 +27,7 @@ mod error;
 #[cfg(test)]
 mod fixtures;
 pub mod heads;
+mod known_picture;
 mod layout;
 pub mod letterbox;
 pub mod manifest;

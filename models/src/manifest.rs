@@ -21,6 +21,9 @@ pub struct Manifest {
     pub stride: u32,
     /// The long side of the input in pixels, where the model leaves it open.
     pub image_size: u32,
+    /// Width and height in pixels of the picture that the model is tried and warmed up with.
+    #[serde(default = "usual_picture")]
+    pub warm_up: [u32; 2],
     pub preprocessing: Preprocessing,
     /// What counts for a job that does not say otherwise.
     pub defaults: Defaults,
@@ -39,11 +42,16 @@ impl Manifest {
             outputs: Vec::new(),
             stride: 32,
             image_size: 640,
+            warm_up: usual_picture(),
             preprocessing,
             defaults: Defaults::default(),
             reason: String::new(),
         }
     }
+}
+
+fn usual_picture() -> [u32; 2] {
+    [1280, 720]
 }
 
 /// How a detector lays out its outputs. `B` is the batch, `A` the number of places it looks at, `D` the number of

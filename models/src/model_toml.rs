@@ -17,6 +17,7 @@ pub struct ModelToml {
     pub classes: Option<ClassList>,
     pub stride: Option<u32>,
     pub image_size: Option<u32>,
+    pub warm_up: Option<[u32; 2]>,
 
     colour: Option<ColourOrder>,
     scale: Option<f64>,
@@ -98,6 +99,9 @@ impl ModelToml {
         if self.image_size.is_some_and(|side| !(1..=8192).contains(&side)) {
             return Err("image_size must be from 1 to 8192".to_owned());
         }
+        if self.warm_up.is_some_and(|sides| !sides.iter().all(|side| (16..=8192).contains(side))) {
+            return Err("warm_up must be a width and a height from 16 to 8192".to_owned());
+        }
         if self.max_detections.is_some_and(|most| !(1..=100_000).contains(&most)) {
             return Err("max_detections must be from 1 to 100000".to_owned());
         }
@@ -169,12 +173,13 @@ mod tests {
     fn every_key_is_read_and_overrides_what_was_recognised() {
         let toml = ModelToml::parse(
             "head = \"detr-sigmoid\"\noutputs = [\"b\", \"a\"]\nclasses = [\"cat\", \"dog\"]\nstride = 16\n\
-             image_size = 320\ncolour = \"bgr\"\nscale = 1\nmean = [1, 2, 3]\nstd = [4.0, 5.0, 6.0]\n\
+             image_size = 320\nwarm_up = [640, 481]\ncolour = \"bgr\"\nscale = 1\nmean = [1, 2, 3]\nstd = [4.0, 5.0, 6.0]\n\
              resize = \"letterbox\"\nplacement = \"top-left\"\nrounding = \"truncate\"\npad = 7\nconfidence = 0.3\n\
              iou = 0.4\nclass_agnostic = true\nmax_detections = 50\n[tracker]\ntrack_thresh = 0.5\n",
         )
         .unwrap();
         assert_eq!((toml.head, toml.stride, toml.image_size), (Some(HeadFamily::DetrSigmoid), Some(16), Some(320)));
+        assert_eq!(toml.warm_up, Some([640, 481]));
         let expected = Preprocessing {
             colour: ColourOrder::Bgr,
             scale: 1.0,
@@ -212,6 +217,8 @@ mod tests {
             ("mean = [1, 2]", "mean"),
             ("stride = 0", "stride"),
             ("image_size = 9000", "image_size"),
+            ("warm_up = [1280, 0]", "warm_up"),
+            ("warm_up = [1280]", "warm_up"),
             ("max_detections = 0", "max_detections"),
             ("classes = []", "classes"),
             ("pad = 256", "pad"),

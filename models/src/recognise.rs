@@ -83,15 +83,17 @@ pub fn recognise(header: &Header, toml: &ModelToml) -> Result<Manifest, Refusal>
     let stride = toml.stride.or(metadata.stride).unwrap_or(guess.stride);
     let image_size = toml.image_size.or(metadata.image_size).unwrap_or(guess.image_size);
     let reason = format!("{}; {names}{}", guess.reason, toml.reason());
+    let usual = Manifest::new(guess.family, inputs.picture, toml.preprocessing(guess.preprocessing));
     let manifest = Manifest {
         classes,
         side_inputs: inputs.sides,
         outputs: guess.outputs,
         stride,
         image_size: image_size.next_multiple_of(stride),
+        warm_up: toml.warm_up.unwrap_or(usual.warm_up),
         defaults: toml.defaults(),
         reason,
-        ..Manifest::new(guess.family, inputs.picture, toml.preprocessing(guess.preprocessing))
+        ..usual
     };
     check_sides(&manifest)?;
     Ok(manifest)

@@ -1,4 +1,5 @@
-use crate::{Detector, ModelError, Runtime, check::Checked};
+use crate::{Detector, Model, ModelError, Runtime, Thresholds, check::Checked, known_picture::KnownPicture};
+use framefleet_native::picture::Picture;
 use std::{
     ops::{Deref, DerefMut},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -37,10 +38,18 @@ impl Serving {
         self.version.as_deref()
     }
 
-    /// Makes sessions until `count` are idle, so that work which comes next waits for none.
-    pub fn warm(&self, count: usize) -> Result<(), ModelError> {
+    /// Makes sessions until `count` are idle, and lets each see a picture, so that work which comes next waits for
+    /// nothing. Without a picture of the work it is one of the manifest's size.
+    pub fn warm(&self, count: usize, picture: Option<&Picture<'_>>) -> Result<(), ModelError> {
+        let Model { manifest, .. } = &self.checked.model;
+        let thresholds = Thresholds::from(&manifest.defaults);
+        let known = picture.is_none().then(|| KnownPicture::new(manifest.warm_up));
+        let known = known.as_ref().map(KnownPicture::picture);
         while self.idle().detectors.len() < count {
-            let detector = self.detector()?;
+            let mut detector = self.detector()?;
+            if let Some(picture) = picture.or(known.as_ref()) {
+                detector.detect(picture, &thresholds)?;
+            }
             self.idle().detectors.push(detector);
         }
         Ok(())
@@ -127,7 +136,7 @@ mod tests {
     #[test]
     fn a_lease_comes_back_while_its_model_serves() {
         let serving = serving();
-        serving.warm(2).unwrap();
+        serving.warm(2, None).unwrap();
         let lease = serving.lease().unwrap();
         assert_eq!(idle(&serving), 1);
         drop(lease);
@@ -140,7 +149,7 @@ mod tests {
     #[test]
     fn a_retired_model_keeps_no_session_and_still_works_for_who_has_it() {
         let serving = serving();
-        serving.warm(2).unwrap();
+        serving.warm(2, None).unwrap();
         let lease = serving.lease().unwrap();
         serving.retire();
         assert_eq!(idle(&serving), 0);
@@ -156,7 +165,7 @@ mod tests {
         let mut lease = current.lease().unwrap();
         for _ in 0..200 {
             let next = serving();
-            next.warm(1).unwrap();
+            next.warm(1, None).unwrap();
             let old = std::mem::replace(&mut current, next);
             old.retire();
             gone.push(Arc::downgrade(&old));

@@ -8,7 +8,7 @@ use crate::{
     error::shown,
     heads::{Candidate, Head, OutputView, Wanted},
     letterbox::{Corners, Size},
-    manifest::Manifest,
+    manifest::{Defaults, Manifest},
     nms::{self, Scope, Suppression},
     preprocess::Preprocessor,
 };
@@ -30,6 +30,13 @@ pub struct Thresholds {
     pub classes: Option<Vec<i32>>,
     /// At most this many of a picture, the ones with the highest scores.
     pub max_detections: usize,
+}
+
+impl From<&Defaults> for Thresholds {
+    fn from(defaults: &Defaults) -> Self {
+        let &Defaults { confidence, iou, max_detections, .. } = defaults;
+        Self { confidence, iou, classes: None, max_detections: max_detections as usize }
+    }
 }
 
 /// Where the time of one picture went, in seconds.

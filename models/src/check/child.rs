@@ -1,7 +1,5 @@
-use super::{
-    CheckedFile, Confinement, Order, Report, SeenTensor, confine, known_picture::KnownPicture, refusal::Refusal,
-};
-use crate::{Detector, Model, ModelError, Runtime, Thresholds, model, onnx::Value};
+use super::{CheckedFile, Confinement, Order, Report, SeenTensor, confine, refusal::Refusal};
+use crate::{Detector, Model, ModelError, Runtime, Thresholds, known_picture::KnownPicture, model, onnx::Value};
 use framefleet_contract::identity::Sha256;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
@@ -98,7 +96,7 @@ const RUNS: usize = 5;
 
 /// Puts the known picture through: first to look at every value that comes out, then to measure.
 fn inspect(detector: &mut Detector, model: &Model) -> Result<Seen, ModelError> {
-    let known = KnownPicture::new();
+    let known = KnownPicture::new(model.manifest.warm_up);
     let seen = detector.inspect(&known.picture()).map_err(as_invalid)?;
     let names = model.manifest.outputs.iter().cloned();
     let outputs = names.zip(&seen).map(|(name, seen)| SeenTensor {
@@ -106,13 +104,7 @@ fn inspect(detector: &mut Detector, model: &Model) -> Result<Seen, ModelError> {
         element: seen.element.to_string(),
         shape: format!("{:?}", seen.shape).replace(' ', ""),
     });
-    let defaults = &model.manifest.defaults;
-    let thresholds = Thresholds {
-        confidence: defaults.confidence,
-        iou: defaults.iou,
-        classes: None,
-        max_detections: defaults.max_detections as usize,
-    };
+    let thresholds = Thresholds::from(&model.manifest.defaults);
     let mut times = Vec::with_capacity(RUNS);
     for _ in 0..RUNS {
         let start = Instant::now();

@@ -22,6 +22,9 @@ use std::{
 /// Between two looks into the directory: events come in crowds while a file is written.
 const BREATH: Duration = Duration::from_millis(10);
 
+/// About half of the processor's time that a thread of work gets, where both want all of it.
+const LESS_URGENT: i32 = 3;
+
 /// The thread that follows a directory.
 pub(super) struct Follower {
     follow: Follow,
@@ -78,6 +81,8 @@ impl Follower {
 
     /// One check at a time, and looks in between.
     pub(super) fn run(mut self) {
+        // For this thread and the children that it starts: work that is under way comes first. Without it, it's as well.
+        let _ = rustix::process::nice(LESS_URGENT);
         while !self.signal.is_stopped() {
             match self.entries.next_to_check(&self.pins.by_name) {
                 Some(key) => self.check(&key),
@@ -160,7 +165,7 @@ impl Follower {
 
     fn refuse(&mut self, key: &Key, error: ModelError) {
         let version = key.version.as_deref();
-        tracing::warn!(model = key.name, version, code = %error.code(), reason = %error, "a model is refused");
+        tracing::warn!(target: super::REFUSALS, model = key.name, version, code = %error.code(), reason = %error, "a model is refused");
         if let Some(entry) = self.entries.get_mut(key) {
             entry.refuse(error);
         }
@@ -189,7 +194,8 @@ impl Follower {
     /// The new version serves as soon as its sessions are there; everything else comes after.
     fn swap(&mut self, key: Key, checked: Checked) {
         let serving = Arc::new(Serving::new(&self.runtime, checked, key.version.clone()));
-        if let Err(error) = serving.warm(self.follow.warm) {
+        let recorded = self.follow.frames.pictures();
+        if let Err(error) = serving.warm(self.follow.warm, recorded.first().map(|first| first.picture()).as_ref()) {
             return self.refuse(&key, error);
         }
         let (name, version) = (key.name.clone(), key.version.clone());

@@ -1,32 +1,35 @@
+//! The picture that a model is tried and warmed up with.
+
 use framefleet_native::picture::{Display, Matrix, Picture, Plane, Range, Rotation};
 
-const WIDTH: usize = 1280;
-const HEIGHT: usize = 720;
-
-/// The picture that every model is tried with: BT.709, 4:2:0, a slope of grey with a disc and two boxes of colour on it.
-pub struct KnownPicture {
+/// BT.709, 4:2:0, a slope of grey with a disc and two boxes of colour on it.
+pub(crate) struct KnownPicture {
+    width: usize,
+    height: usize,
     planes: [Vec<u8>; 3],
 }
 
 impl KnownPicture {
-    pub fn new() -> Self {
-        Self {
-            planes: [plane(WIDTH, HEIGHT, luma), plane(WIDTH / 2, HEIGHT / 2, blue), plane(WIDTH / 2, HEIGHT / 2, red)],
-        }
+    /// Of a width and a height in pixels.
+    pub fn new([width, height]: [u32; 2]) -> Self {
+        let (width, height) = (width as usize, height as usize);
+        let chroma = |sample| plane(width.div_ceil(2), height.div_ceil(2), sample);
+        Self { width, height, planes: [plane(width, height, luma), chroma(blue), chroma(red)] }
     }
 
     pub fn picture(&self) -> Picture<'_> {
-        let [y, u, v] = &self.planes;
+        let Self { width, height, ref planes } = *self;
+        let strides = [width, width.div_ceil(2), width.div_ceil(2)];
         Picture {
-            width: WIDTH,
-            height: HEIGHT,
-            planes: [(y, WIDTH), (u, WIDTH / 2), (v, WIDTH / 2)].map(|(data, stride)| Plane { data, stride }),
+            width,
+            height,
+            planes: std::array::from_fn(|plane| Plane { data: &planes[plane], stride: strides[plane] }),
             depth: 8,
             chroma_shift_x: 1,
             chroma_shift_y: 1,
             matrix: Matrix::Bt709,
             range: Range::Limited,
-            display: Display { width: WIDTH as u32, height: HEIGHT as u32, rotation: Rotation::None },
+            display: Display { width: width as u32, height: height as u32, rotation: Rotation::None },
         }
     }
 }
