@@ -118,6 +118,32 @@ fn a_check_tells_all_that_is_known_and_how_to_go_on_where_nothing_is() {
 }
 
 #[test]
+fn what_a_model_sees_is_drawn_into_a_picture() {
+    let scratch = with_models(&[]);
+    let street = repository::root().join("models/catalog/street.onnx");
+    let video = repository::street();
+    let jpeg = scratch.file("picture.jpg", &[]);
+    let frame = ["-v", "error", "-y", "-i", video.to_str().unwrap(), "-frames:v", "1"];
+    assert!(Command::new("ffmpeg").args(frame).arg(&jpeg).status().unwrap().success());
+    let mut drawn = Vec::new();
+    for (image, png) in [(&video, "a.png"), (&jpeg, "b.png")] {
+        let arguments =
+            ["models", "check", street.to_str().unwrap(), "--image", image.to_str().unwrap(), "--drawn", png];
+        let ended = framefleet(&scratch, &arguments);
+        assert_eq!(ended.status, Some(0), "{ended}");
+        let boxes = ended.stdout.rsplit_once('(').unwrap().1.split_once(' ').unwrap().0.parse::<u32>().unwrap();
+        assert!(boxes > 5, "{ended}");
+        let png = fs::read(scratch.join(png)).unwrap();
+        assert!(png.starts_with(b"\x89PNG"));
+        drawn.push(png);
+    }
+    assert_ne!(drawn[0], drawn[1]);
+    let text = scratch.file("notes.txt", b"no picture");
+    let arguments = ["models", "check", street.to_str().unwrap(), "--image", text.to_str().unwrap()];
+    framefleet(&scratch, &arguments).error(1, "NO_VIDEO");
+}
+
+#[test]
 fn a_pin_holds_a_version_and_a_call_can_name_one() {
     let (one, two) = (repository::graph("v8.onnx"), repository::graph("v5.onnx"));
     let scratch = with_models(&[("gate/1/model.onnx", one.clone()), ("gate/2/model.onnx", two.clone())]);

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::io::{Write, stderr};
 
 pub mod chosen_model;
+mod drawn;
 pub mod limits;
 pub mod models;
 pub mod run;

@@ -1,5 +1,6 @@
 //! Parses the command line, runs the command, and turns what went wrong into one line and an exit status.
 
+use framefleet_models::directory::REFUSALS;
 use framefleet_worker::cli;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -8,16 +9,20 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 fn main() -> ExitCode {
     framefleet_native::process::prepare();
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == cli::models::CHILD) {
+    let command = arguments.next().unwrap_or_default();
+    if command == cli::models::CHILD {
         return framefleet_models::check::child(arguments);
     }
+    let mut filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::WARN.into())
+        .with_env_var("FRAMEFLEET_LOG")
+        .from_env_lossy();
+    if command == "models" {
+        // It prints them itself.
+        filter = filter.add_directive(format!("{REFUSALS}=off").parse().expect("this is a directive"));
+    }
     tracing_subscriber::fmt()
-        .with_env_filter(
-            EnvFilter::builder()
-                .with_default_directive(LevelFilter::WARN.into())
-                .with_env_var("FRAMEFLEET_LOG")
-                .from_env_lossy(),
-        )
+        .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();

@@ -195,6 +195,12 @@ fn rate_of(intervals: i64, span_us: i64) -> Option<Ratio> {
     (span_us > 0 && plausible(rate)).then_some(rate)
 }
 
+/// How what the container tells of is displayed.
+pub fn display_of_stream(info: &StreamInfo) -> Display {
+    let (width, height) = displayed_size(info);
+    Display { width, height, rotation: info.rotation }
+}
+
 /// Square pixels by stretching the width, as players do, and then the rotation.
 fn displayed_size(info: &StreamInfo) -> (u32, u32) {
     let width = (f64::from(info.width) * info.sample_aspect.as_f64()).round().clamp(1.0, 65536.0) as u32;

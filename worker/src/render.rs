@@ -4,19 +4,19 @@ use crate::decode::{DecodedFrame, SegmentDecoder};
 use crate::error::{JobError, Result};
 use crate::interrupt::Stop;
 use crate::progress::Progress;
+use canvas::Canvas;
 use framefleet_contract::detection_file::Row;
 use framefleet_contract::job_folder::{ANNOTATED, JobFolder};
 use framefleet_contract::plan::{Plan, Ratio};
-use framefleet_native::ffmpeg::convert::BgrConverter;
 use framefleet_native::ffmpeg::encode::{Mp4Encoder, Mp4Settings};
 use framefleet_native::ffmpeg::limits::Limits;
-use framefleet_native::picture::Rotation;
-use opencv::core::{self, Mat, MatTraitConst, MatTraitConstManual, MatTraitManual, Scalar};
+use opencv::core::MatTraitConstManual;
 use pen::Pen;
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 
-mod pen;
+pub mod canvas;
+pub mod pen;
 
 /// How far back a trail reaches.
 const TRAIL_US: i64 = 1_500_000;
@@ -62,9 +62,7 @@ struct Annotator<'a> {
     rows: Vec<Row>,
     trails: HashMap<i64, Trail>,
     pen: Pen,
-    converter: BgrConverter,
-    stored: Mat,
-    upright: Mat,
+    canvas: Canvas,
     encoder: Mp4Encoder,
 }
 
@@ -86,9 +84,7 @@ impl<'a> Annotator<'a> {
             rows: Vec::new(),
             trails: HashMap::new(),
             pen: Pen::for_height(video.height),
-            converter: BgrConverter::default(),
-            stored: Mat::default(),
-            upright: Mat::default(),
+            canvas: Canvas::default(),
             encoder: Mp4Encoder::create(path, &settings)?,
         })
     }
@@ -98,13 +94,13 @@ impl<'a> Annotator<'a> {
             self.tracks.take(frame.number, &mut self.rows)?;
             self.extend_trails(frame.pts_us);
         }
-        self.paint(frame).map_err(|e| JobError::Draw(e.to_string()))?;
+        self.canvas.paint(&frame.frame).map_err(|e| JobError::Draw(e.to_string()))?;
         self.draw(frame.pts_us).map_err(|e| JobError::Draw(e.to_string()))?;
         let shown_us = match self.work.plan.video.time_base.ticks_to_us(frame.frame.duration()) {
             known if known > 0 => known,
             _ => (1e6 / self.work.plan.video.frame_rate.as_f64()).round() as i64,
         };
-        let bytes = self.upright.data_bytes().map_err(|e| JobError::Draw(e.to_string()))?;
+        let bytes = self.canvas.upright.data_bytes().map_err(|e| JobError::Draw(e.to_string()))?;
         Ok(self.encoder.write(bytes, frame.pts_us, shown_us)?)
     }
 
@@ -120,26 +116,6 @@ impl<'a> Annotator<'a> {
         self.trails.retain(|_, trail| !trail.is_empty());
     }
 
-    /// Puts the frame into `upright`: BGR, square pixels, turned.
-    fn paint(&mut self, frame: &DecodedFrame) -> std::result::Result<(), Box<dyn std::error::Error>> {
-        let (width, height) = BgrConverter::size(&frame.frame);
-        let turn = match frame.frame.display().rotation {
-            Rotation::None => None,
-            Rotation::Quarter => Some(core::ROTATE_90_CLOCKWISE),
-            Rotation::Half => Some(core::ROTATE_180),
-            Rotation::ThreeQuarters => Some(core::ROTATE_90_COUNTERCLOCKWISE),
-        };
-        let stored = if turn.is_some() { &mut self.stored } else { &mut self.upright };
-        if stored.size()? != core::Size::new(width as i32, height as i32) {
-            *stored = Mat::new_rows_cols_with_default(height as i32, width as i32, core::CV_8UC3, Scalar::default())?;
-        }
-        self.converter.convert(&frame.frame, stored.data_bytes_mut()?)?;
-        if let Some(turn) = turn {
-            core::rotate(&self.stored, &mut self.upright, turn)?;
-        }
-        Ok(())
-    }
-
     /// Trails first, so that no box or name is hidden.
     fn draw(&mut self, now_us: i64) -> opencv::Result<()> {
         let mut by_id: Vec<(&i64, &Trail)> = self.trails.iter().collect();
@@ -148,14 +124,14 @@ impl<'a> Annotator<'a> {
             let points = trail.iter().zip(trail.iter().skip(1));
             for ((_, from), (at_us, to)) in points {
                 let age = (now_us.saturating_sub(*at_us) as f64 / TRAIL_US as f64).clamp(0.0, 1.0);
-                self.pen.trail(&mut self.upright, *track_id, [*from, *to], 1.0 - age)?;
+                self.pen.trail(&mut self.canvas.upright, *track_id, [*from, *to], 1.0 - age)?;
             }
         }
         for row in &self.rows {
             let Some(track_id) = row.track_id else { continue };
             let name = usize::try_from(row.detection.class_id).ok().and_then(|id| self.work.class_names.get(id));
             let label = format!("{} {track_id}", name.map_or("?", String::as_str));
-            self.pen.boxed(&mut self.upright, track_id, &row.detection, &label)?;
+            self.pen.boxed(&mut self.canvas.upright, track_id, &row.detection, &label)?;
         }
         Ok(())
     }

@@ -124,8 +124,17 @@ impl Demuxer {
     /// Opens a regular file. Only the file itself is read, whatever it says of other files or hosts, and only as far as
     /// the limits allow.
     pub fn open(path: &Path, limits: Limits) -> Result<Self, MediaError> {
+        Self::open_as(path, limits, input::VIDEOS)
+    }
+
+    /// The same for a single picture, such as a JPEG or a PNG.
+    pub fn open_picture(path: &Path, limits: Limits) -> Result<Self, MediaError> {
+        Self::open_as(path, limits, input::PICTURES)
+    }
+
+    fn open_as(path: &Path, limits: Limits, formats: input::Formats) -> Result<Self, MediaError> {
         initialise();
-        let Opened { input, stream, watch } = input::open(path, limits)?;
+        let Opened { input, stream, watch } = input::open(path, limits, formats)?;
         let mut demuxer = Self { input, stream, path: path.to_owned(), limits, watch, clock: PacketClock::default() };
         demuxer.skip_other_streams();
         Ok(demuxer)

@@ -10,14 +10,30 @@ use ffmpeg::format::context::{Input, StreamIo};
 use ffmpeg::format::stream::Disposition;
 use ffmpeg::{Dictionary, Discard, ffi, media};
 use ffmpeg_next as ffmpeg;
-use std::ffi::{CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
 
-/// Containers that are opened. Playlists and other text formats that name further files or hosts are not among them.
-const FORMATS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,m4v,ivf,obu,flv,\
-                       live_flv,asf,ogg,mxf,nut,wtv,rm,mjpeg,mjpeg_2000,yuv4mpegpipe,dv,gif";
+/// Formats that are opened.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Formats {
+    /// FFmpeg's names for them.
+    names: &'static str,
+    /// What FFmpeg is told that the file is called; its own name where there is none.
+    called: Option<&'static CStr>,
+}
+
+/// Containers. Playlists and other text formats that name further files or hosts are not among them.
+pub(super) const VIDEOS: Formats = Formats {
+    names: "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,m4v,ivf,obu,flv,\
+            live_flv,asf,ogg,mxf,nut,wtv,rm,mjpeg,mjpeg_2000,yuv4mpegpipe,dv,gif",
+    called: None,
+};
+
+/// Single pictures. By a name such as `x.jpg`, FFmpeg would take one for part of a sequence of files.
+pub(super) const PICTURES: Formats =
+    Formats { names: "jpeg_pipe,png_pipe,bmp_pipe,webp_pipe,tiff_pipe,ppm_pipe", called: Some(c"picture") };
 /// Samples of all tracks of an MP4 file: as many as one index can have, with 24 bytes of memory for each. Eight days at 30
 /// frames/s.
 const MOST_SAMPLES: u64 = (LARGEST_ALLOCATION / size_of::<ffi::AVIndexEntry>()) as u64;
@@ -34,19 +50,20 @@ pub(super) struct Opened {
     pub watch: Arc<Watch>,
 }
 
-/// Opens the file, and reads enough of it to know its streams.
-pub(super) fn open(path: &Path, limits: Limits) -> Result<Opened, MediaError> {
+/// Opens the file if it is of one of the formats, and reads enough of it to know its streams.
+pub(super) fn open(path: &Path, limits: Limits, formats: Formats) -> Result<Opened, MediaError> {
     let name = path.to_str().and_then(|name| CString::new(format!("file:{name}")).ok());
     let name = name.ok_or_else(|| MediaError::PathDenied {
         path: path.to_owned(),
         reason: "its name is not UTF-8; rename it".to_owned(),
     })?;
+    let name = formats.called.map_or(name, CStr::to_owned);
     let file = SourceFile::open(path, limits)?;
     let watch = file.watch();
     let working = watch.pulse.working();
     refuse_claims(path, &watch)?;
     messages::take();
-    let opening = Opening { path, limits, watch: &watch };
+    let opening = Opening { path, limits, formats, watch: &watch };
     let mut input = opening.read_header(&name, file)?;
     opening.check(&input, video_stream(&input))?;
     let one_of_many = one_of_many(&input);
@@ -138,6 +155,7 @@ fn unknown_claims(path: &Path, unknown: Unknown) -> MediaError {
 struct Opening<'a> {
     path: &'a Path,
     limits: Limits,
+    formats: Formats,
     watch: &'a Watch,
 }
 
@@ -147,7 +165,7 @@ impl Opening<'_> {
         let mut options = Dictionary::new();
         options.set("probesize", &self.limits.probe_bytes.to_string());
         options.set("protocol_whitelist", "file");
-        options.set("format_whitelist", FORMATS);
+        options.set("format_whitelist", self.formats.names);
         // One more, so that FFmpeg does not run out of memory, as it puts it, at a file that has just so many.
         options.set("max_streams", &self.limits.streams.saturating_add(1).min(i32::MAX as u32).to_string());
         // SAFETY: `io` outlives the context: FFmpeg frees the context where it fails, and `Input` owns both where it does

@@ -1,13 +1,14 @@
 //! `framefleet models`: what is in the model directory, what a model is, and which version counts.
 
 use super::chosen_model::place_of;
+use super::drawn;
 use super::{DONE, FAILED, print_error, status_before_job};
 use crate::error::{JobError, Result};
 use crate::report::{plain_table, trimmed};
 use clap::{Args, Subcommand};
 use framefleet_contract::ErrorCode;
 use framefleet_contract::volume::Volume;
-use framefleet_models::check::{Check, Limits, Report, Sandbox, SeenTensor};
+use framefleet_models::check::{Check, Checked, Limits, Report, Sandbox, SeenTensor};
 use framefleet_models::directory::State;
 use framefleet_models::{Follow, ModelDirectory, ModelError, ModelStatus, Runtime, pins};
 use std::ffi::OsString;
@@ -60,6 +61,14 @@ struct CheckOne {
     /// An ONNX file; NAME.toml beside NAME.onnx overrides what is recognised
     #[arg(value_name = "PATH")]
     path: PathBuf,
+
+    /// Draw what the model sees in this picture, or in the first frame of this video, into a PNG file
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+
+    /// The PNG file that --image makes
+    #[arg(long, value_name = "FILE", default_value = "detections.png", requires = "image")]
+    drawn: PathBuf,
 
     /// Print the whole report as JSON
     #[arg(long)]
@@ -166,13 +175,14 @@ fn state(state: &State) -> &'static str {
 impl CheckOne {
     fn execute(&self) -> u8 {
         match self.check() {
-            Ok(report) if self.json => {
-                say(&serde_json::to_string_pretty(&report).expect("names and numbers become JSON"));
-                DONE
-            }
-            Ok(report) => {
-                say(&describe(&report));
-                DONE
+            Ok(checked) => {
+                if self.json {
+                    let report = serde_json::to_string_pretty(&checked.report);
+                    say(&report.expect("names and numbers become JSON"));
+                } else {
+                    say(&describe(&checked.report));
+                }
+                self.draw(&checked)
             }
             Err(error) => {
                 print_error(error.code(), &error.to_string());
@@ -184,8 +194,24 @@ impl CheckOne {
         }
     }
 
-    fn check(&self) -> Result<Report> {
-        Ok(sandbox()?.check(&place_of(&self.path))?.report)
+    fn check(&self) -> Result<Checked> {
+        Ok(sandbox()?.check(&place_of(&self.path))?)
+    }
+
+    fn draw(&self, checked: &Checked) -> u8 {
+        let Some(image) = &self.image else { return DONE };
+        match drawn::draw(checked, image, &self.drawn) {
+            Ok(boxes) => {
+                if !self.json {
+                    say(&format!("\n  {} ({boxes} boxes)", self.drawn.display()));
+                }
+                DONE
+            }
+            Err(error) => {
+                print_error(error.code(), &error.to_string());
+                FAILED
+            }
+        }
     }
 }
 
