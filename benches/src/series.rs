@@ -24,6 +24,7 @@ impl Series {
     }
 
     /// Repeat by repeat: what is measured right after each other is hit by the same noise.
+    #[must_use]
     pub fn over(&self, other: &Self) -> Self {
         self.0.iter().zip(&other.0).map(|(ours, theirs)| ours / theirs).collect()
     }

@@ -1,7 +1,8 @@
 //! Inference by itself: the ways to spread it over the cores.
 
+use crate::Failure;
 use crate::parts::rate;
-use crate::{Failure, machine};
+use framefleet_benches::machine;
 use framefleet_models::Model;
 use framefleet_models::preprocess::Preprocessor;
 use framefleet_native::ffmpeg::decode::Frame;

@@ -16,13 +16,12 @@ mod program;
 mod peer;
 mod parts;
 mod layouts;
-mod series;
 mod measure;
 mod tracking;
-mod machine;
 mod report;
 
 use clap::Parser;
+use framefleet_benches::machine;
 use places::Places;
 use std::error::Error;
 use std::process::ExitCode;

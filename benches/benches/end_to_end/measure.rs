@@ -3,9 +3,9 @@
 use crate::child::Run;
 use crate::layouts::{Inference, Layout};
 use crate::places::Places;
-use crate::series::Series;
 use crate::workload::Workload;
 use crate::{Failure, parts, program};
+use framefleet_benches::series::Series;
 use framefleet_models::Model;
 use ort::environment::Environment;
 use std::time::Duration;

@@ -16,7 +16,7 @@ const FRAMES: usize = 50;
 /// Runs `work` on as many threads as there are cores and adds up their rates.
 pub fn on_all_cores(work: impl Fn() -> Result<f64, Failure> + Sync) -> Result<f64, Failure> {
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..crate::machine::cores()).map(|_| scope.spawn(&work)).collect();
+        let threads: Vec<_> = (0..framefleet_benches::machine::cores()).map(|_| scope.spawn(&work)).collect();
         threads.into_iter().map(|thread| thread.join().expect("no part panics")).sum()
     })
 }

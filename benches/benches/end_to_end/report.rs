@@ -2,9 +2,9 @@
 
 use crate::child::Run;
 use crate::measure::Measured;
-use crate::series::Series;
 use crate::tracking::OBJECTS;
 use crate::workload::{LONGER, Workload};
+use framefleet_benches::series::Series;
 use std::fmt::Write;
 
 /// Seconds until the first detection, and microseconds of tracking a frame.

@@ -1,7 +1,7 @@
 //! The tracker by itself, on one core.
 
-use crate::series::Series;
 use framefleet_benches::crowd;
+use framefleet_benches::series::Series;
 use framefleet_worker::track::{ByteTrack, ByteTrackSettings};
 use std::time::Instant;
 
