@@ -1,7 +1,7 @@
 //! Real exports of random weights, made by `exports/*.py`: what is found agrees with the families' own programs.
 //!
-//! Not part of the usual tests, since the families' packages take gigabytes: `cargo test -p framefleet-models --features
-//! exports --test exports`, with `FRAMEFLEET_EXPORTS` naming the folder that the scripts filled.
+//! Not part of the usual tests, since the families' packages take gigabytes: `./dev exports` installs them, makes the
+//! exports and sets `FRAMEFLEET_EXPORTS`.
 
 #![expect(clippy::unwrap_used, reason = "the functions that tests share are tests too")]
 

@@ -1,9 +1,7 @@
 """Makes test cases for PaddleDetection models: exported by PaddleDetection's own
 exporter, turned into ONNX by paddle2onnx, and answered by Paddle itself.
 
-    python -m venv V
-    V/bin/pip install --no-deps -r paddle_requirements.txt
-    V/bin/python paddle_cases.py FOLDER
+    python paddle_cases.py FOLDER      (its packages: README.md)
 
 Each case is a folder of FOLDER with model.onnx, picture.yuv and expected.json (and
 infer_cfg.yml, which PaddleDetection's exporter writes next to every model). The

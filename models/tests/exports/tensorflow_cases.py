@@ -1,10 +1,7 @@
 """Makes test cases for the TensorFlow Object Detection API: models built, exported and
 answered by the API itself, turned into ONNX by tf2onnx.
 
-    python -m venv V
-    V/bin/pip install -r tensorflow_requirements.txt
-    V/bin/pip install --no-deps (the packages named at the end of that file)
-    V/bin/python tensorflow_cases.py FOLDER
+    python tensorflow_cases.py FOLDER      (its packages: README.md)
 
 Each case is a folder of FOLDER with model.onnx, picture.yuv and expected.json. The
 weights are random, the networks are as small as the API lets them be.
