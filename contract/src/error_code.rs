@@ -82,6 +82,8 @@ error_codes! {
     ModelInvalid = "MODEL_INVALID", DeadLetter;
     /// The model reaches for what is not its own: a link or external data that lead out of its folder.
     ModelDenied = "MODEL_DENIED", DeadLetter;
+    /// The model could not be read or tried out, for a reason that is not its own: the disk, or the machine.
+    ModelUnavailable = "MODEL_UNAVAILABLE", Retry;
     /// An ONNX file whose inputs and outputs are those of no known detector.
     ModelUnrecognised = "MODEL_UNRECOGNISED", DeadLetter;
     /// ONNX Runtime is not installed where the program looks for it.

@@ -87,6 +87,7 @@ pub struct ModelPlace {
 
 /// Tries models out.
 pub trait Check: Send {
-    /// Everything that can be wrong with a model is an error here, and costs nothing but time.
-    fn check(&self, place: &ModelPlace) -> Result<Checked, ModelError>;
+    /// Everything that can be wrong with a model is an error here, and costs nothing but time. As soon as `stop` says
+    /// so, it ends with [`ModelError::Interrupted`].
+    fn check(&self, place: &ModelPlace, stop: &dyn Fn() -> bool) -> Result<Checked, ModelError>;
 }

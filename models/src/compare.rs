@@ -7,6 +7,8 @@ use std::{fmt, sync::Arc};
 
 /// Boxes below it are too uncertain to count as lost or gained.
 const LEAST_SCORE: f32 = 0.25;
+/// The best of a frame. Each is compared with each.
+const MOST_BOXES: usize = 1000;
 /// Boxes of one class that overlap at least so much (IoU) mean the same object.
 const SAME_OBJECT: f32 = 0.5;
 /// And from here on they are in the same place.
@@ -72,7 +74,9 @@ struct Named {
 
 fn boxes(detector: &mut Detector, serving: &Serving, picture: &OwnedPicture) -> Result<Vec<Named>, ModelError> {
     let manifest = &serving.checked().model.manifest;
-    let thresholds = Thresholds { confidence: LEAST_SCORE, ..Thresholds::from(&manifest.defaults) };
+    let usual = Thresholds::from(&manifest.defaults);
+    let max_detections = usual.max_detections.min(MOST_BOXES);
+    let thresholds = Thresholds { confidence: LEAST_SCORE, max_detections, ..usual };
     let name = |class_id: i32| {
         let known = usize::try_from(class_id).ok().and_then(|class_id| manifest.classes.get(class_id));
         known.cloned().unwrap_or_else(|| class_id.to_string())
@@ -97,9 +101,9 @@ impl Difference {
         let mut pairs = Vec::new();
         for (i, a) in old.iter().enumerate() {
             let alike = new.iter().enumerate().filter(|(_, b)| a.class == b.class);
-            pairs.extend(alike.map(|(j, b)| (iou(&a.detection, &b.detection), i, j)));
+            let overlaps = alike.map(|(j, b)| (iou(&a.detection, &b.detection), i, j));
+            pairs.extend(overlaps.filter(|(iou, _, _)| *iou >= SAME_OBJECT));
         }
-        pairs.retain(|(iou, _, _)| *iou >= SAME_OBJECT);
         pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
         let (mut old_left, mut new_left) = (vec![true; old.len()], vec![true; new.len()]);
         for (iou, i, j) in pairs {

@@ -69,7 +69,7 @@ impl Follow {
     }
 }
 
-/// A directory that is followed until this is dropped, which waits for a check that is under way.
+/// A directory that is followed until this is dropped, which ends a check that is under way.
 #[derive(Debug)]
 pub struct ModelDirectory {
     directory: PathBuf,

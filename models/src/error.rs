@@ -20,6 +20,14 @@ pub enum ModelError {
     #[error("model {model} changed while it was being checked; try again when it is complete")]
     Changed { model: String },
 
+    /// It could not be read or tried out, for a reason that is not its own and may pass.
+    #[error("model {model} cannot be tried out now: {problem}; see to the disk or the machine, and try again")]
+    Unavailable { model: String, problem: String },
+
+    /// Somebody asked for a stop before the model was tried out.
+    #[error("stopped before model {model} was tried out")]
+    Interrupted { model: String },
+
     /// An ONNX file whose inputs and outputs are those of no known detector.
     #[error("model {model} was not recognised: {problem}; it has {seen}; {remedy}")]
     Unrecognised { model: String, problem: String, seen: String, remedy: String },
@@ -46,6 +54,8 @@ impl ModelError {
             Self::NotFound { .. } => ErrorCode::ModelNotFound,
             Self::Invalid { .. } | Self::Changed { .. } => ErrorCode::ModelInvalid,
             Self::Denied { .. } => ErrorCode::ModelDenied,
+            Self::Unavailable { .. } => ErrorCode::ModelUnavailable,
+            Self::Interrupted { .. } => ErrorCode::Interrupted,
             Self::Unrecognised { .. } => ErrorCode::ModelUnrecognised,
             Self::RuntimeMissing { .. } => ErrorCode::RuntimeMissing,
             Self::InferenceFailed { .. } => ErrorCode::InferenceFailed,

@@ -176,6 +176,7 @@ fn read_toml(path: &Path) -> Result<Option<String>, ModelError> {
     match read_file(path) {
         Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|error| invalid(error.to_string())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if is_passing(&error) => Err(unreadable(path, &error)),
         Err(error) => Err(invalid(format!("it cannot be read: {error}"))),
     }
 }
@@ -191,9 +192,13 @@ fn read_external(onnx: &Path, names: &[String]) -> Result<Vec<External>, ModelEr
         if name.is_empty() || !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
             return denied(format!("its weights are in {weights:?}, outside its folder"));
         }
-        let missing = |error: io::Error| ModelError::Invalid {
-            model: model.clone(),
-            problem: format!("its weights in {weights:?} cannot be read: {error}"),
+        let missing = |error: io::Error| {
+            let problem = format!("its weights in {weights:?} cannot be read: {error}");
+            if is_passing(&error) {
+                ModelError::Unavailable { model: model.clone(), problem }
+            } else {
+                ModelError::Invalid { model: model.clone(), problem }
+            }
         };
         let (path, home) =
             (folder.join(name).canonicalize().map_err(missing)?, folder.canonicalize().map_err(missing)?);
@@ -219,8 +224,17 @@ pub(crate) fn place_within(folder: &Path, file: &Path) -> Result<PathBuf, ModelE
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> ModelError {
+    if is_passing(error) {
+        return ModelError::Unavailable { model: path.display().to_string(), problem: error.to_string() };
+    }
     ModelError::NotFound {
         problem: format!("the model file {} cannot be read: {error}", path.display()),
         remedy: "give the path of an .onnx file".to_owned(),
     }
+}
+
+/// Whether a disk or a network failed, or this process has too many files open: that says nothing about the file.
+fn is_passing(error: &io::Error) -> bool {
+    let passing = [libc::EIO, libc::ESTALE, libc::ETIMEDOUT, libc::EMFILE, libc::ENFILE];
+    error.raw_os_error().is_some_and(|number| passing.contains(&number))
 }

@@ -18,11 +18,12 @@ use std::{
     os::unix::{
         fs::symlink,
         net::{UnixDatagram, UnixStream},
-        process::CommandExt,
+        process::{CommandExt, ExitStatusExt},
     },
     panic,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -35,6 +36,7 @@ const TESTS: &[(&str, fn())] = &[
     ("a_confined_process_can_only_read_below_its_folder", a_confined_process_can_only_read_below_its_folder),
     ("what_the_filter_forbids_is_forbidden_without_landlock", what_the_filter_forbids_is_forbidden_without_landlock),
     ("a_child_that_hangs_is_killed", a_child_that_hangs_is_killed),
+    ("a_check_ends_when_it_is_told_to", a_check_ends_when_it_is_told_to),
     ("a_child_that_crashes_costs_the_model", a_child_that_crashes_costs_the_model),
     ("a_child_that_eats_memory_is_stopped", a_child_that_eats_memory_is_stopped),
     ("a_child_that_says_too_little_or_too_much_is_not_believed", a_child_that_says_too_little_or_too_much),
@@ -163,13 +165,13 @@ fn place(onnx: &Path) -> ModelPlace {
 }
 
 fn check(onnx: &Path) -> Result<Checked, ModelError> {
-    sandbox("child").check(&place(onnx))
+    sandbox("child").check(&place(onnx), &|| false)
 }
 
 #[track_caller]
 fn refusal_of(sandbox: &Sandbox, onnx: &Path) -> String {
     let start = Instant::now();
-    let error = sandbox.check(&place(onnx)).unwrap_err();
+    let error = sandbox.check(&place(onnx), &|| false).unwrap_err();
     assert!(start.elapsed() < sandbox.limits.time + Duration::from_secs(5), "{:?}", start.elapsed());
     assert!(matches!(error, ModelError::Invalid { .. }), "{error:?}");
     error.to_string()
@@ -365,7 +367,23 @@ fn a_child_that_hangs_is_killed() {
             None => thread::yield_now(),
         }
     };
-    assert!(start.elapsed() < time, "the limit of processor time does not hold: {status}");
+    // The signal tells it from a child that the system killed for its memory.
+    assert_eq!(status.signal(), Some(libc::SIGXCPU), "the limit of processor time does not hold: {status}");
+}
+
+fn a_check_ends_when_it_is_told_to() {
+    for mode in ["hang", "hang-in-silence"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        fs::copy(graph("v8.onnx"), &path).unwrap();
+        let start = Instant::now();
+        let looks = AtomicU32::new(0);
+        let third = || looks.fetch_add(1, Ordering::Relaxed) >= 2;
+        let error = sandbox(mode).check(&place(&path), &third).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Interrupted, "{mode}: {error}");
+        assert!(start.elapsed() < sandbox(mode).limits.time / 2, "{mode}");
+    }
+    assert_eq!(process::wait(process::WaitOptions::NOHANG).map(drop), Err(Errno::CHILD));
 }
 
 fn a_child_that_crashes_costs_the_model() {
@@ -373,8 +391,10 @@ fn a_child_that_crashes_costs_the_model() {
     assert!(text.contains("SIGABRT") && text.contains("something is wrong in here"), "{text}");
     let text = refusal_of(&sandbox("fail"), &graph("v8.onnx"));
     assert!(text.contains("exit status: 3"), "{text}");
-    let text = refusal_of(&Sandbox { program: "/nowhere/program".into(), ..sandbox("child") }, &graph("v8.onnx"));
-    assert!(text.contains("/nowhere/program"), "{text}");
+    let nowhere = Sandbox { program: "/nowhere/program".into(), ..sandbox("child") };
+    let error = nowhere.check(&place(&graph("v8.onnx")), &|| false).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::ModelUnavailable, "it is no fault of the model's: {error}");
+    assert!(error.to_string().contains("/nowhere/program"), "{error}");
 }
 
 fn a_child_that_eats_memory_is_stopped() {
@@ -389,7 +409,7 @@ fn a_child_that_eats_memory_is_stopped() {
 
 fn a_child_that_says_too_little_or_too_much() {
     for (mode, words) in
-        [("say-nothing", "without a report"), ("say-nonsense", "without a report"), ("say-too-much", "no report")]
+        [("say-nothing", "without a report"), ("say-nonsense", "without a report"), ("say-too-much", "more than 4 MiB")]
     {
         let text = refusal_of(&sandbox(mode), &graph("v8.onnx"));
         assert!(text.contains(words) && text.len() < 80 << 10, "{mode}: {text}");
@@ -407,14 +427,14 @@ fn a_file_that_is_replaced_meanwhile_has_changed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.onnx");
     fs::copy(graph("v8.onnx"), &path).unwrap();
-    let error = sandbox("replace").check(&place(&path)).unwrap_err();
+    let error = sandbox("replace").check(&place(&path), &|| false).unwrap_err();
     assert!(matches!(error, ModelError::Changed { .. }), "{error:?}");
 }
 
 /// Starts a check that hangs, and is gone before it is over.
 fn make_an_orphan(onnx: &Path) -> ExitCode {
     let place = place(onnx);
-    thread::spawn(move || sandbox("hang-with-parent").check(&place).map(drop));
+    thread::spawn(move || sandbox("hang-with-parent").check(&place, &|| false).map(drop));
     until(|| fs::read(onnx.with_file_name("pid")).is_ok_and(|pid| !pid.is_empty()));
     std::process::abort()
 }
@@ -440,9 +460,11 @@ fn no_zombies_and_no_descriptors_are_left() {
     let short = Limits { time: Duration::from_millis(200), memory: 1 << 30 };
     for mode in ["abort", "say-nothing", "say-too-much"] {
         sandbox(mode)
-            .check(&place(&graph("v8.onnx")))
+            .check(&place(&graph("v8.onnx")), &|| false)
             .map(drop)
-            .or_else(|_| Sandbox { limits: short, ..sandbox("hang") }.check(&place(&graph("v8.onnx"))).map(drop))
+            .or_else(|_| {
+                Sandbox { limits: short, ..sandbox("hang") }.check(&place(&graph("v8.onnx")), &|| false).map(drop)
+            })
             .unwrap_err();
     }
     assert_eq!(process::wait(process::WaitOptions::NOHANG).map(drop), Err(Errno::CHILD));

@@ -66,7 +66,7 @@ fn a_frame_allocates_nothing() {
     let place = ModelPlace { name: "street".to_owned(), version: None, onnx, toml };
     let program = env!("CARGO_BIN_EXE_framefleet").into();
     let sandbox = Sandbox { program, arguments: vec![CHILD.into()], limits: CheckLimits::default() };
-    let checked = sandbox.check(&place).unwrap();
+    let checked = sandbox.check(&place, &|| false).unwrap();
     let serving = Arc::new(Serving::new(&Runtime::load().unwrap(), checked.clone(), None));
     let mut detectors = vec![serving.lease().unwrap(), serving.lease().unwrap()];
     job(folder.path(), 1, 0.1, &mut detectors, &checked);

@@ -120,7 +120,9 @@ fn limit(limits: &Limits) -> Held {
         None => missing.push("memory (/proc/self/status cannot be read)".to_owned()),
     }
     for (what, resource, most) in &wanted {
-        let limit = Rlimit { current: Some(*most), maximum: Some(*most) };
+        // The soft limit of processor time has a signal that tells what it was; at the hard one the kernel kills.
+        let hard = most + u64::from(*resource == Resource::Cpu);
+        let limit = Rlimit { current: Some(*most), maximum: Some(hard) };
         if let Err(error) = setrlimit(*resource, limit) {
             missing.push(format!("{what} ({error})"));
         }

@@ -4,7 +4,7 @@ use std::{
     env,
     ffi::OsString,
     io::{self, Read},
-    os::unix::process::ExitStatusExt,
+    os::unix::process::{CommandExt, ExitStatusExt},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
@@ -34,10 +34,10 @@ const LARGEST_ANSWER: u64 = 4 << 20;
 const STDERR_TAIL: usize = 64 << 10;
 
 impl Check for Sandbox {
-    fn check(&self, place: &ModelPlace) -> Result<Checked, ModelError> {
+    fn check(&self, place: &ModelPlace, stop: &dyn Fn() -> bool) -> Result<Checked, ModelError> {
         let order = Order::new(place, self.limits);
         let file = model::place_within(&order.folder, &place.onnx)?;
-        let ended = self.run(&order)?;
+        let ended = self.run(&order, stop)?;
         let report = self.report(place, &ended)?;
         // Only bytes that the child parsed without harm are taken further, and none of them are parsed here.
         let external: Vec<String> = report.files.iter().skip(1).map(|file| file.name.clone()).collect();
@@ -59,10 +59,11 @@ struct Ended {
 }
 
 impl Sandbox {
-    fn run(&self, order: &Order) -> Result<Ended, ModelError> {
-        let failed = |error: io::Error| ModelError::Invalid {
-            model: order.place.onnx.display().to_string(),
-            problem: format!("it cannot be checked, since {} does not start: {error}", self.program.display()),
+    fn run(&self, order: &Order, stop: &dyn Fn() -> bool) -> Result<Ended, ModelError> {
+        let model = order.place.onnx.display().to_string();
+        let failed = |error: io::Error| ModelError::Unavailable {
+            model: model.clone(),
+            problem: format!("{} does not start: {error}", self.program.display()),
         };
         let deadline = Instant::now() + self.limits.time;
         let child = Command::new(&self.program)
@@ -74,18 +75,29 @@ impl Sandbox {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // What is typed at a terminal is for the program, which ends its child itself.
+            .process_group(0)
             .spawn()
             .map_err(failed)?;
         let mut running = Running(child);
         let stdout = collect(running.0.stdout.take(), read_answer);
         let stderr = collect(running.0.stderr.take(), read_tail);
         // A child that is done closes its output; one that closes it and goes on is waited for no longer than others.
-        let answer = stdout.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        let answer = loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match stdout.recv_timeout(left.min(PATIENCE)) {
+                Err(RecvTimeoutError::Timeout) if left > PATIENCE && !stop() => {}
+                answer => break answer,
+            }
+        };
         let status = match &answer {
             Err(RecvTimeoutError::Timeout) => None,
-            _ => running.wait_until(deadline).map_err(failed)?,
+            _ => running.wait_until(|| stop() || Instant::now() >= deadline).map_err(failed)?,
         };
         drop(running);
+        if stop() {
+            return Err(ModelError::Interrupted { model });
+        }
         let stderr = stderr.recv_timeout(LAST_WORDS).unwrap_or_default();
         Ok(Ended {
             status,
@@ -100,11 +112,12 @@ impl Sandbox {
         let Some(status) = ended.status else {
             return invalid(self.too_slow());
         };
-        if !status.success() {
-            return invalid(self.what_happened(status, &ended.stderr));
-        }
+        // First, for such a child fails as soon as nobody reads what it says.
         if ended.stdout.len() as u64 > LARGEST_ANSWER {
             return invalid(format!("what there is to say of it takes more than {} MiB", LARGEST_ANSWER >> 20));
+        }
+        if !status.success() {
+            return invalid(self.what_happened(status, &ended.stderr));
         }
         match serde_json::from_slice(&ended.stdout) {
             Ok(Answer::Ok(report)) => Ok(*report),
@@ -182,6 +195,9 @@ fn name_of(signal: i32) -> String {
 /// A child that is killed and reaped when nobody waits for it any longer.
 struct Running(Child);
 
+/// Between two looks whether somebody wants to stop.
+const PATIENCE: Duration = Duration::from_millis(50);
+
 /// Between two looks whether a child that closed its output is gone.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -189,10 +205,10 @@ const LOOK: Duration = Duration::from_millis(1);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Running {
-    fn wait_until(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+    fn wait_until(&mut self, is_enough: impl Fn() -> bool) -> io::Result<Option<ExitStatus>> {
         loop {
             let status = self.0.try_wait()?;
-            if status.is_some() || Instant::now() >= deadline {
+            if status.is_some() || is_enough() {
                 return Ok(status);
             }
             thread::sleep(LOOK);

@@ -9,6 +9,8 @@ pub enum Refusal {
     ModelInvalid { model: String, problem: String },
     ModelDenied { model: String, problem: String },
     ModelChanged { model: String },
+    ModelUnavailable { model: String, problem: String },
+    Interrupted { model: String },
     ModelUnrecognised { model: String, problem: String, seen: String, remedy: String },
     RuntimeMissing { problem: String },
     InferenceFailed { model: String, problem: String },
@@ -22,6 +24,8 @@ impl From<ModelError> for Refusal {
             ModelError::Invalid { model, problem } => Self::ModelInvalid { model, problem },
             ModelError::Denied { model, problem } => Self::ModelDenied { model, problem },
             ModelError::Changed { model } => Self::ModelChanged { model },
+            ModelError::Unavailable { model, problem } => Self::ModelUnavailable { model, problem },
+            ModelError::Interrupted { model } => Self::Interrupted { model },
             ModelError::Unrecognised { model, problem, seen, remedy } => {
                 Self::ModelUnrecognised { model, problem, seen, remedy }
             }
@@ -39,6 +43,8 @@ impl From<Refusal> for ModelError {
             Refusal::ModelInvalid { model, problem } => Self::Invalid { model, problem },
             Refusal::ModelDenied { model, problem } => Self::Denied { model, problem },
             Refusal::ModelChanged { model } => Self::Changed { model },
+            Refusal::ModelUnavailable { model, problem } => Self::Unavailable { model, problem },
+            Refusal::Interrupted { model } => Self::Interrupted { model },
             Refusal::ModelUnrecognised { model, problem, seen, remedy } => {
                 Self::Unrecognised { model, problem, seen, remedy }
             }
@@ -61,6 +67,8 @@ mod tests {
             ModelError::Invalid { model: a.clone(), problem: b.clone() },
             ModelError::Denied { model: a.clone(), problem: b.clone() },
             ModelError::Changed { model: a.clone() },
+            ModelError::Unavailable { model: a.clone(), problem: b.clone() },
+            ModelError::Interrupted { model: a.clone() },
             ModelError::Unrecognised { model: a.clone(), problem: b.clone(), seen: c, remedy: d },
             ModelError::RuntimeMissing { problem: a.clone() },
             ModelError::InferenceFailed { model: a.clone(), problem: b },

@@ -22,6 +22,9 @@ use std::{
 /// Between two looks into the directory: events come in crowds while a file is written.
 const BREATH: Duration = Duration::from_millis(10);
 
+/// Until a model is tried again that could not be tried out.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// About half of the processor's time that a thread of work gets, where both want all of it.
 const LESS_URGENT: i32 = 3;
 
@@ -149,13 +152,17 @@ impl Follower {
         entry.state = State::Checking;
         self.publish();
         let start = Instant::now();
-        let result = self.checker.check(&place);
+        let result = self.checker.check(&place, &|| self.signal.is_stopped());
         metrics::count_check(result.as_ref().map(|_| ()).map_err(ModelError::code), start.elapsed());
         let after = Fingerprint::of(&place);
         let Some(entry) = self.entries.get_mut(key) else { return };
         match result {
             _ if after != before => entry.wait(after, Instant::now()),
-            Err(ModelError::Changed { .. }) => entry.wait(after, Instant::now()),
+            Err(ModelError::Changed { .. } | ModelError::Interrupted { .. }) => entry.wait(after, Instant::now()),
+            Err(error @ ModelError::Unavailable { .. }) => {
+                tracing::warn!(model = key.name, version = key.version.as_deref(), %error, "a model is tried again later");
+                entry.wait(after, Instant::now() + AGAIN);
+            }
             Err(error) => return self.refuse(key, error),
             Ok(checked) => entry.accept(checked),
         }

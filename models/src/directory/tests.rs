@@ -25,10 +25,10 @@ struct Noted {
 }
 
 impl Check for Noted {
-    fn check(&self, place: &ModelPlace) -> Result<Checked, ModelError> {
+    fn check(&self, place: &ModelPlace, stop: &dyn Fn() -> bool) -> Result<Checked, ModelError> {
         let bytes = fs::metadata(&place.onnx).map_or(0, |metadata| metadata.len());
         self.checked.lock().unwrap().push((place.clone(), bytes));
-        Recognise.check(place)
+        Recognise.check(place, stop)
     }
 }
 
@@ -45,8 +45,8 @@ struct Gated {
 }
 
 impl Check for Gated {
-    fn check(&self, place: &ModelPlace) -> Result<Checked, ModelError> {
-        let checked = Recognise.check(place);
+    fn check(&self, place: &ModelPlace, stop: &dyn Fn() -> bool) -> Result<Checked, ModelError> {
+        let checked = Recognise.check(place, stop);
         // A test that fails drops the directory, which waits for this.
         let told = self.began.try_send(()).ok().and_then(|()| self.go.recv_timeout(DEADLINE).ok());
         told.flatten().map_or(checked, Err)

@@ -106,6 +106,11 @@ const PROCESSES: &[i64] = &[
     libc::SYS_msgget,
     libc::SYS_semget,
     libc::SYS_mq_open,
+    libc::SYS_setpriority,
+    libc::SYS_ioprio_set,
+    libc::SYS_sched_setscheduler,
+    libc::SYS_sched_setparam,
+    libc::SYS_sched_setattr,
 ];
 
 /// The system as a whole, and the parts of the kernel that faults are found in.
@@ -173,6 +178,11 @@ const WRITING: &[i64] = &[
     libc::SYS_removexattr,
     libc::SYS_lremovexattr,
     libc::SYS_fremovexattr,
+    SETXATTRAT,
+    REMOVEXATTRAT,
+    FILE_SETATTR,
+    // Flags of files, and what a terminal is made to believe that was typed.
+    libc::SYS_ioctl,
     libc::SYS_unlinkat,
     libc::SYS_renameat2,
     libc::SYS_mkdirat,
@@ -181,8 +191,11 @@ const WRITING: &[i64] = &[
     libc::SYS_mknodat,
 ];
 
-/// The same on every architecture; the libc crate names it only on some.
+/// The same on every architecture; the libc crate names them only on some, or not at all.
 const FCHMODAT2: i64 = 452;
+const SETXATTRAT: i64 = 463;
+const REMOVEXATTRAT: i64 = 466;
+const FILE_SETATTR: i64 = 469;
 
 #[cfg(target_arch = "x86_64")]
 const OF_THE_ARCHITECTURE: &[i64] = &[
