@@ -48,6 +48,12 @@ impl Manifest {
             reason: String::new(),
         }
     }
+
+    /// Whether work with either gives the same: programs that differ may say the reason in other words.
+    pub fn is_used_like(&self, other: &Self) -> bool {
+        let same_reason = Self { reason: self.reason.clone(), ..other.clone() };
+        *self == same_reason
+    }
 }
 
 fn usual_picture() -> [u32; 2] {

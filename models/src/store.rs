@@ -74,6 +74,11 @@ pub fn put(volume: &Volume, checked: &Checked) -> Result<Checked> {
     Ok(counted)
 }
 
+/// Removes what processes left there that ended while they stored the model.
+pub fn sweep(volume: &Volume, sha256: &Sha256) -> Result<()> {
+    Ok(volume.sweep(&folder_of(sha256))?)
+}
+
 /// Reads a stored model back, if it is whole, and calls it `name`. `root` is the folder of the results.
 pub fn open(root: &Path, sha256: &Sha256, name: &str) -> Result<Option<Checked>> {
     let folder = root.join(folder_of(sha256));
@@ -153,7 +158,7 @@ fn put_manifest(volume: &Volume, path: &Path, checked: &Checked) -> Result<Manif
     }
     let path = volume.root().join(path);
     let stored: Manifest = read_json_if_there(&path)?.ok_or_else(|| damaged(&path, "it vanished"))?;
-    if stored != *fresh {
+    if !stored.is_used_like(fresh) {
         tracing::warn!(
             model = checked.model.name,
             manifest = %path.display(),

@@ -8,6 +8,7 @@ use framefleet_tests::{Ended, Scratch, repository, wait};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -115,6 +116,10 @@ fn a_check_tells_all_that_is_known_and_how_to_go_on_where_nothing_is() {
     let nan = repository::graph("not_finite.onnx");
     let nan = framefleet(&scratch, &["models", "check", nan.to_str().unwrap()]);
     assert!(nan.error(1, "MODEL_INVALID").contains("not finite"));
+    let fastest = repository::graph("fastest.onnx");
+    let unknown = framefleet(&scratch, &["models", "check", "--json", fastest.to_str().unwrap()]);
+    let told: Value = serde_json::from_str(&unknown.stdout).unwrap();
+    assert_eq!(told["error"]["code"], "MODEL_UNRECOGNISED");
 }
 
 #[test]
@@ -181,33 +186,40 @@ fn a_refused_newest_version_leaves_the_one_before_it_in_use() {
     assert!(ended.stderr.contains("MODEL_INVALID"), "{ended}");
 }
 
+/// A call on six videos with the model `cells`, the file of which is replaced as soon as the first job has begun: by the
+/// same graph, which is another model by what its `model.toml` says.
+fn run_with_a_swap(scratch: &Scratch, arguments: &[&str], toml: &str) -> Ended {
+    let one = repository::cells();
+    let videos: Vec<PathBuf> =
+        (0..6).map(|n| scratch.clip(&format!("clip-{n}.mp4"), &clip::moving("640x360", 8 + n), X264)).collect();
+    let mut command = Command::new(repository::framefleet());
+    command.current_dir(scratch.path()).arg("run").args(&videos).args(["--json", "--threads", "1"]).args(arguments);
+    command.args(["--model", "cells", "--out", "out", "--models"]).arg(scratch.join("models"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("FRAMEFLEET_LOG", "info");
+    let child = command.spawn().unwrap();
+    wait::until("the first job has begun", || scratch.join("out/jobs").is_dir());
+    fs::remove_file(scratch.join("models/cells.onnx")).unwrap();
+    fs::write(scratch.join("models/cells.toml"), toml).unwrap();
+    put(scratch, "cells.onnx", &one);
+    let ended = Ended::new("a call with a swap".to_owned(), child.wait_with_output().unwrap());
+    assert_eq!(ended.status, Some(0), "{ended}");
+    ended
+}
+
 /// A version dropped while a call runs serves the videos that have not begun, and what is under way is not disturbed by
 /// its file going away.
 #[test]
 fn a_dropped_version_serves_the_videos_that_follow() {
     let one = repository::cells();
     let scratch = with_models(&[("cells.onnx", one.clone())]);
-    let videos: Vec<PathBuf> =
-        (0..6).map(|n| scratch.clip(&format!("clip-{n}.mp4"), &clip::moving("640x360", 8 + n), X264)).collect();
-    let mut command = Command::new(repository::framefleet());
-    command.current_dir(scratch.path()).arg("run").args(&videos).args(["--json", "--threads", "1"]);
-    command.args(["--model", "cells", "--out", "out", "--models"]).arg(scratch.join("models"));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("FRAMEFLEET_LOG", "info");
-    let child = command.spawn().unwrap();
-    wait::until("the first job has begun", || scratch.join("out/jobs").is_dir());
-    // The same graph, in other words: what its model.toml says makes it another model.
-    fs::remove_file(scratch.join("models/cells.onnx")).unwrap();
-    fs::write(scratch.join("models/cells.toml"), "max_detections = 299\n").unwrap();
-    put(&scratch, "cells.onnx", &one);
-    let ended = Ended::new("a call with a swap".to_owned(), child.wait_with_output().unwrap());
-    assert_eq!(ended.status, Some(0), "{ended}");
+    let ended = run_with_a_swap(&scratch, &[], "max_detections = 299\n");
     let models = models_of(&ended);
     let first = Sha256::of_file(&one).unwrap();
     assert_eq!(models.len(), 6);
     assert_eq!(models[0], first);
     let swapped = models.iter().position(|model| *model != first).unwrap_or_else(|| panic!("never swapped: {ended}"));
     assert!(models[swapped..].iter().all(|model| *model == models[swapped]), "{models:?}");
-    assert!(ended.stderr.contains("counts from here on"), "{ended}");
+    assert!(ended.stderr.contains("is used from here on"), "{ended}");
     let compared =
         scratch.join("out/models").join(models[swapped].as_str()).join("compared").join(format!("{first}.json"));
     let compared: Value = serde_json::from_slice(&fs::read(compared).unwrap()).unwrap();
@@ -215,6 +227,63 @@ fn a_dropped_version_serves_the_videos_that_follow() {
     for job in ended.lines() {
         assert_eq!(job.outcome.state, framefleet_contract::outcome::State::Succeeded);
     }
+}
+
+/// The call's own threshold is below what the new version takes for its least.
+#[test]
+fn a_version_that_a_call_cannot_use_is_passed_over() {
+    let scratch = with_models(&[("cells.onnx", repository::cells())]);
+    let ended = run_with_a_swap(&scratch, &["--track-thresh", "0.3"], "[tracker]\nlow_thresh = 0.4\n");
+    let first = Sha256::of_file(&repository::cells()).unwrap();
+    assert_eq!(models_of(&ended), vec![first; 6]);
+    assert_eq!(ended.stderr.matches("cannot be used by this call").count(), 1, "{ended}");
+}
+
+/// What was stored without its end, by a program that was killed, is still what others may be working with.
+#[test]
+fn a_model_is_used_as_it_was_stored_first() {
+    let scratch = with_models(&[("cells.onnx", repository::cells())]);
+    let most = |name: &str| {
+        let video = scratch.clip(name, &clip::moving("640x360", 2), X264);
+        let ended = framefleet(&scratch, &["run", video.to_str().unwrap(), "--json", "--out", "out"]);
+        assert_eq!(ended.status, Some(0), "{ended}");
+        let rows = ended.lines().remove(0).rows();
+        rows.chunk_by(|left, right| left.frame == right.frame).map(<[_]>::len).max().unwrap()
+    };
+    assert!(most("first.mp4") > 1);
+    let folder = scratch.join("out/models").join(Sha256::of_file(&repository::cells()).unwrap().as_str());
+    fs::remove_file(folder.join("check.json")).unwrap();
+    let mut manifest: Value = serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap();
+    manifest["defaults"]["max_detections"] = 1.into();
+    fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
+    assert_eq!(most("second.mp4"), 1);
+    assert!(folder.join("check.json").is_file());
+}
+
+/// As a terminal does with Ctrl-C: the child in which a model is tried out must not look like a broken model.
+#[test]
+fn a_signal_to_all_processes_of_a_call_is_no_fault_of_the_model() {
+    let scratch = with_models(&[("endless.onnx", repository::graph("endless_loop.onnx"))]);
+    let video = scratch.clip("clip.mp4", &clip::moving("160x96", 1), X264);
+    let path = scratch.join("models/endless.onnx");
+    for model in ["endless", path.to_str().unwrap()] {
+        let mut command = Command::new(repository::framefleet());
+        command.current_dir(scratch.path()).arg("run").arg(&video).args(["--model", model, "--out", "out"]);
+        command.arg("--models").arg(scratch.join("models")).process_group(0);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        wait::until("the model is being tried out", || has_child(child.id()));
+        let kill = format!("kill -INT -{}", child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        let ended = Ended::new(format!("a call on {model} that got SIGINT"), child.wait_with_output().unwrap());
+        ended.error(130, "INTERRUPTED");
+    }
+}
+
+fn has_child(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads
+        .into_iter()
+        .any(|thread| fs::read_to_string(thread.path().join("children")).is_ok_and(|pids| !pids.is_empty()))
 }
 
 #[test]

@@ -74,7 +74,7 @@ pub fn print_error(code: ErrorCode, message: &str) {
 
 /// The exit status of an error that came before any job had begun.
 pub fn status_before_job(error: &JobError) -> u8 {
-    if matches!(error, JobError::Interrupted) { INTERRUPTED } else { MISTAKE }
+    if error.code() == ErrorCode::Interrupted { INTERRUPTED } else { MISTAKE }
 }
 
 /// What clap says in several lines, in one, without its own prefix and usage.

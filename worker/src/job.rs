@@ -18,14 +18,14 @@ use framefleet_contract::{Disposition, ErrorCode};
 use framefleet_models::check::Checked;
 use framefleet_models::{Lease, Manifest, Model, RecordedFrames, Thresholds, store};
 use framefleet_native::ffmpeg::limits::Limits;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Instant, SystemTime};
 
 /// What a job needs that does not change its result.
 #[derive(Debug)]
 pub struct Workplace<'a> {
     pub volume: &'a Volume,
-    /// The model, and what was seen when it was tried out.
+    /// The model, which is in the results already, and what was seen when it was tried out.
     pub checked: &'a Checked,
     /// A session of it for each inference thread.
     pub detectors: &'a mut [Lease],
@@ -55,7 +55,7 @@ pub struct Finished {
 pub fn run(request: &Request, workplace: &mut Workplace<'_>) -> Result<Finished> {
     let folder = JobFolder::new(workplace.volume, &request.job_id);
     let accepted = folder.accept(request)?;
-    workplace.volume.sweep(&model_folder(&workplace.checked.model))?;
+    store::sweep(workplace.volume, &workplace.checked.model.sha256)?;
     if let Some(outcome) = folder.outcome()? {
         folder.verify(&outcome)?;
         return Ok(Finished { folder, outcome, was_finished: true });
@@ -203,7 +203,7 @@ fn detect_missing(
     Ok((missing, detected))
 }
 
-/// The stored plan, or a new one. The model goes to where its work is done from before any work is.
+/// The stored plan, or a new one.
 fn plan(request: &Request, folder: &JobFolder, workplace: &Workplace<'_>) -> Result<Plan> {
     if let Some(plan) = folder.plan()? {
         return Ok(plan);
@@ -212,13 +212,8 @@ fn plan(request: &Request, folder: &JobFolder, workplace: &Workplace<'_>) -> Res
         let probe = probe(&request.source.path, workplace.limits, workplace.stop, push)?;
         source::check_unchanged(&request.source).map(|()| probe)
     })?;
-    store::put(workplace.volume, workplace.checked)?;
     let plan = segment::plan(&probe, &request.model, workplace.segment_seconds);
     Ok(folder.put_plan(&plan)?)
-}
-
-fn model_folder(model: &Model) -> PathBuf {
-    Path::new("models").join(model.sha256.as_str())
 }
 
 fn thresholds(request: &Request, manifest: &Manifest) -> Result<Thresholds> {

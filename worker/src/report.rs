@@ -100,7 +100,21 @@ fn align_numbers(table: &mut Table) {
     }
 }
 
+/// The table as text. What it shows comes out of files too: without characters that steer a terminal.
 pub(crate) fn trimmed(table: &Table) -> String {
-    let lines: Vec<String> = table.to_string().lines().map(|line| format!(" {}", line.trim_end())).collect();
-    lines.join("\n")
+    let text = table.to_string();
+    let lines = text.lines().map(|line| format!(" {}", line.trim_end().replace(char::is_control, "\u{fffd}")));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_out_of_a_file_steers_no_terminal() {
+        let mut table = plain_table();
+        table.add_row(vec!["\u{1b}]0;title\u{7}person", "\u{9b}2J"]);
+        assert_eq!(trimmed(&table), "  \u{fffd}]0;title\u{fffd}person  \u{fffd}2J");
+    }
 }

@@ -1,13 +1,16 @@
 //! The model that the jobs of a call run on: one that is held, or what a name of the model directory means by the time
 //! that a job begins.
 
-use super::models::sandbox;
-use crate::error::{JobError, Result};
+use super::models::{sandbox, start};
+use crate::error::Result;
 use crate::interrupt::Stop;
+use framefleet_contract::ErrorCode;
+use framefleet_contract::identity::Sha256;
 use framefleet_contract::volume::Volume;
 use framefleet_models::check::{Check, ModelPlace};
 use framefleet_models::{
-    Catalog, Follow, Lease, ModelDirectory, ModelError, RecordedFrames, Runtime, Serving, directory::State, store,
+    Catalog, Follow, Lease, Model, ModelDirectory, ModelError, RecordedFrames, Runtime, Serving, directory::State,
+    store,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -35,6 +38,10 @@ pub struct ChosenModel {
     threads: usize,
     runtime: Runtime,
     frames: RecordedFrames,
+    /// Whether it is in the results, with the manifest that counts there.
+    is_stored: bool,
+    /// The newest version, where this call cannot use it.
+    passed_over: Option<Sha256>,
 }
 
 /// Between two looks at whether somebody wants to stop.
@@ -45,10 +52,10 @@ impl ChosenModel {
     pub fn new(wish: Wish<'_>, runtime: &Runtime, stop: &Stop) -> Result<Self> {
         let frames = RecordedFrames::default();
         let (followed, serving) = match wish.model {
-            Some(path) if is_path(path) => (None, held(&place_of(Path::new(path)), runtime)?),
+            Some(path) if is_path(path) => (None, held(&place_of(Path::new(path)), runtime, stop)?),
             Some(name) if name.contains('@') => {
                 let (name, version) = name.split_once('@').unwrap_or((name, ""));
-                (None, held(&Catalog::open(wish.directory)?.version(name, version)?, runtime)?)
+                (None, held(&Catalog::open(wish.directory)?.version(name, version)?, runtime, stop)?)
             }
             name => {
                 let name = match name {
@@ -67,22 +74,44 @@ impl ChosenModel {
             threads: wish.threads,
             runtime: runtime.clone(),
             frames,
+            is_stored: false,
+            passed_over: None,
         };
         chosen.take(serving, stop)?;
         Ok(chosen)
     }
 
-    /// Turns to the version that counts by now. A name whose files are gone goes on with what there was.
-    pub fn turn_to_newest(&mut self, stop: &Stop) -> Result<()> {
+    /// Turns to the version that is newest by now, if the call can use it: where `fits` says that it cannot, it is passed
+    /// over. A name whose files are gone goes on with what there was.
+    pub fn turn_to_newest(&mut self, fits: impl FnOnce(&Model) -> Result<()>, stop: &Stop) -> Result<()> {
         let newest = self.followed.as_ref().and_then(|(directory, name)| directory.current(name));
-        match newest {
-            Some(newest) if newest.checked().model.sha256 != self.serving.checked().model.sha256 => {
-                let version = newest.version().map_or_else(String::new, |version| format!(" {version}"));
-                tracing::warn!("{}{version} counts from here on", newest.checked().model.name);
-                self.take(newest, stop)
+        let Some(newest) = newest.filter(|newest| self.is_news(&newest.checked().model.sha256)) else { return Ok(()) };
+        let Model { name, sha256, .. } = newest.checked().model.clone();
+        let version = newest.version().map_or_else(String::new, |version| format!(" {version}"));
+        match fits(&newest.checked().model).and_then(|()| self.take(newest, stop)) {
+            Ok(()) => tracing::warn!("{name}{version} is used from here on"),
+            Err(error) if error.code() == ErrorCode::Interrupted => return Err(error),
+            Err(error) => {
+                tracing::warn!("{name}{version} cannot be used by this call, and what was used before is: {error}");
+                self.passed_over = Some(sha256);
             }
-            _ => Ok(()),
         }
+        Ok(())
+    }
+
+    /// Puts the model into the results. Where it lies there with another manifest, that one counts: whoever works with a
+    /// model works with it as it was first used.
+    pub fn store(&mut self, stop: &Stop) -> Result<()> {
+        if self.is_stored {
+            return Ok(());
+        }
+        let stored = store::put(&self.results, self.serving.checked())?;
+        if !stored.model.manifest.is_used_like(&self.serving.checked().model.manifest) {
+            let version = self.serving.version().map(str::to_owned);
+            self.take(Arc::new(Serving::new(&self.runtime, stored, version)), stop)?;
+        }
+        self.is_stored = true;
+        Ok(())
     }
 
     /// What a job is planned with.
@@ -100,31 +129,23 @@ impl ChosenModel {
         self.followed.is_some().then(|| self.frames.clone())
     }
 
+    fn is_news(&self, sha256: &Sha256) -> bool {
+        *sha256 != self.serving.checked().model.sha256 && self.passed_over.as_ref() != Some(sha256)
+    }
+
     fn take(&mut self, serving: Arc<Serving>, stop: &Stop) -> Result<()> {
-        let serving = as_stored(&self.results, serving, &self.runtime)?;
         let mut leases = Vec::with_capacity(self.threads);
         for _ in 0..self.threads {
             stop.check()?;
             leases.push(serving.lease()?);
         }
-        self.leases = leases;
-        self.serving = serving;
+        (self.leases, self.serving, self.is_stored) = (leases, serving, false);
         Ok(())
     }
 }
 
-/// A model with this identity may have been planned with before: then work is done as it was described then.
-fn as_stored(results: &Volume, serving: Arc<Serving>, runtime: &Runtime) -> Result<Arc<Serving>> {
-    let model = &serving.checked().model;
-    let version = serving.version().map(str::to_owned);
-    Ok(match store::open(results.root(), &model.sha256, &model.name)? {
-        Some(stored) if stored.model.manifest != model.manifest => Arc::new(Serving::new(runtime, stored, version)),
-        _ => serving,
-    })
-}
-
-fn held(place: &ModelPlace, runtime: &Runtime) -> Result<Arc<Serving>> {
-    let checked = sandbox()?.check(place)?;
+fn held(place: &ModelPlace, runtime: &Runtime, stop: &Stop) -> Result<Arc<Serving>> {
+    let checked = sandbox()?.check(place, &|| stop.is_asked())?;
     Ok(Arc::new(Serving::new(runtime, checked, place.version.clone())))
 }
 
@@ -149,14 +170,14 @@ fn follow(
         frames,
         ..Follow::new(wish.directory)
     };
-    let directory = ModelDirectory::start(follow, sandbox()?, runtime)
-        .map_err(|e| JobError::BadRequest(format!("no thread for the model directory: {e}; end other programs")))?;
+    let directory = start(follow, runtime)?;
     loop {
         stop.check()?;
         match directory.wait_for(name, PATIENCE) {
             Ok(serving) => return Ok((directory, serving)),
             Err(ModelError::NotFound { .. }) if is_under_way(&directory) => {}
             Err(error) => {
+                stop.check()?;
                 // Only one name is followed; what else there is, the catalog can say.
                 Catalog::open(wish.directory)?.has(name)?;
                 return Err(error.into());

@@ -31,7 +31,7 @@ enum Command {
     Check(CheckOne),
     /// Holds a model at a version, whatever is newer
     Pin(Pin),
-    /// Lets the newest version count again
+    /// Lets the newest version be used again
     Unpin(Unpin),
 }
 
@@ -86,8 +86,10 @@ struct Pin {
 #[derive(Debug, Args)]
 struct Unpin {
     name: String,
-    #[command(flatten)]
-    places: Places,
+
+    /// Where results go; pins are kept there
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    out: PathBuf,
 }
 
 /// The first argument of the process in which a model is tried out. Nobody types it.
@@ -118,12 +120,17 @@ pub fn sandbox() -> Result<Sandbox> {
     Ok(Sandbox { program, arguments: vec![OsString::from(CHILD)], limits: Limits::default() })
 }
 
+/// Follows a model directory.
+pub fn start(follow: Follow, runtime: &Runtime) -> Result<ModelDirectory> {
+    ModelDirectory::start(follow, sandbox()?, runtime)
+        .map_err(|e| JobError::BadRequest(format!("no thread for the model directory: {e}; end other programs")))
+}
+
 impl List {
     fn execute(&self) -> Result<u8> {
         let results = Some(Volume::assume(&self.places.out)?);
         let follow = Follow { results, ..Follow::new(&self.places.models) };
-        let directory = ModelDirectory::start(follow, sandbox()?, &Runtime::load()?)
-            .map_err(|e| JobError::BadRequest(format!("no thread for the model directory: {e}")))?;
+        let directory = start(follow, &Runtime::load()?)?;
         let models = directory.wait_until_checked(LONGEST_LIST)?;
         if self.json {
             for model in &models {
@@ -140,9 +147,9 @@ impl List {
 
 fn table(models: &[ModelStatus]) -> String {
     let mut table = plain_table();
-    table.set_header(vec!["model", "version", "state", "counts", "head", "sha256"]);
+    table.set_header(vec!["model", "version", "state", "in use", "head", "sha256"]);
     for model in models {
-        let counts = match (model.serving, model.pinned) {
+        let in_use = match (model.serving, model.pinned) {
             (true, true) => "yes, pinned",
             (true, false) => "yes",
             (false, true) => "pinned, not ready",
@@ -151,7 +158,7 @@ fn table(models: &[ModelStatus]) -> String {
         let head = model.family.map_or_else(String::new, |family| plain(&family));
         let sha256 = model.sha256.as_ref().map_or("", |sha256| &sha256.as_str()[..12]);
         let version = model.version.clone().unwrap_or_default();
-        table.add_row(vec![model.name.as_str(), &version, state(&model.state), counts, &head, sha256]);
+        table.add_row(vec![model.name.as_str(), &version, state(&model.state), in_use, &head, sha256]);
     }
     let reasons = models.iter().filter_map(|model| match &model.state {
         State::Refused { code, reason } => Some(format!("\n\n{code}: {reason}")),
@@ -186,8 +193,13 @@ impl CheckOne {
             }
             Err(error) => {
                 print_error(error.code(), &error.to_string());
-                if let JobError::Model(ModelError::Unrecognised { seen, .. }) = &error {
-                    say(&skeleton(seen));
+                match &error {
+                    _ if self.json => {
+                        let failure = serde_json::json!({ "code": error.code(), "message": error.to_string() });
+                        say(&serde_json::json!({ "error": failure }).to_string());
+                    }
+                    JobError::Model(ModelError::Unrecognised { seen, .. }) => say(&skeleton(seen)),
+                    _ => {}
                 }
                 if error.code() == ErrorCode::ModelNotFound { status_before_job(&error) } else { FAILED }
             }
@@ -195,7 +207,7 @@ impl CheckOne {
     }
 
     fn check(&self) -> Result<Checked> {
-        Ok(sandbox()?.check(&place_of(&self.path))?)
+        Ok(sandbox()?.check(&place_of(&self.path), &|| false)?)
     }
 
     fn draw(&self, checked: &Checked) -> u8 {
@@ -289,8 +301,13 @@ impl Pin {
 
 impl Unpin {
     fn execute(&self) -> Result<u8> {
-        pins::unpin(&Volume::open(&self.places.out)?, &self.name)?;
-        say(&format!("the newest version of {} counts", self.name));
+        let results = Volume::open(&self.out)?;
+        let Some(version) = pins::read(results.root(), &self.name)? else {
+            say(&format!("{} is not held at any version", self.name));
+            return Ok(DONE);
+        };
+        pins::unpin(&results, &self.name)?;
+        say(&format!("{} is held at {version} no longer: its newest version is used", self.name));
         Ok(DONE)
     }
 }

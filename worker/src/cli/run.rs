@@ -17,8 +17,8 @@ use framefleet_contract::outcome::{Failure, State};
 use framefleet_contract::request::{ModelRef, Outputs, Request, Settings, Source};
 use framefleet_contract::tracker_settings::ByteTrackSettings;
 use framefleet_contract::volume::Volume;
-use framefleet_models::Runtime;
 use framefleet_models::manifest::Defaults;
+use framefleet_models::{Model, Runtime};
 use framefleet_native::ffmpeg::MediaError;
 use framefleet_native::process::end_process;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -167,7 +167,7 @@ impl Run {
         let model = ChosenModel::new(wish, &runtime, &stop)?;
         let mut prepared = Prepared { sources, job_id, volume: results, model, stop };
         if let Some(source) = prepared.sources.first() {
-            self.request(source, &prepared)?;
+            self.request(source, prepared.job_id.as_ref(), &prepared.model.serving().checked().model)?;
         }
         // Last, so that a call which is mistaken makes no folder.
         prepared.volume = Volume::open(&self.out)?;
@@ -175,13 +175,12 @@ impl Run {
         Ok(prepared)
     }
 
-    /// What is asked of a video, with the model that counts now.
-    fn request(&self, source: &Source, prepared: &Prepared) -> Result<Request> {
-        let model = &prepared.model.serving().checked().model;
+    /// What is asked of a video, if the model can do it.
+    fn request(&self, source: &Source, job_id: Option<&JobId>, model: &Model) -> Result<Request> {
         let settings = self.settings(&model.manifest.defaults)?;
         let model_ref = ModelRef { name: model.name.clone(), sha256: model.sha256.clone() };
         let outputs = Outputs { annotated: self.annotate };
-        let request = Request::new(prepared.job_id.clone(), source.clone(), model_ref, settings, outputs);
+        let request = Request::new(job_id.cloned(), source.clone(), model_ref, settings, outputs);
         job::check_classes(&request, model)?;
         Ok(request)
     }
@@ -228,8 +227,7 @@ impl Run {
 
     /// Runs the job of one video and gives its exit status.
     fn run_job(&self, source: &Source, prepared: &mut Prepared) -> u8 {
-        let turned = prepared.model.turn_to_newest(&prepared.stop);
-        let request = match turned.and_then(|()| self.request(source, prepared)) {
+        let request = match self.ready(source, prepared) {
             Ok(request) => request,
             Err(error) => {
                 print_error(error.code(), &format!("{}: {error}", job::file_name(&source.path)));
@@ -254,6 +252,15 @@ impl Run {
             self.tell_error(&request, &error);
             status_of(&error)
         })
+    }
+
+    /// Turns to the model that the video is looked at with, and gives what is asked of it.
+    fn ready(&self, source: &Source, prepared: &mut Prepared) -> Result<Request> {
+        let Prepared { model, job_id, stop, .. } = prepared;
+        let request = |model: &Model| self.request(source, job_id.as_ref(), model);
+        model.turn_to_newest(|newest| request(newest).map(|_| ()), stop)?;
+        model.store(stop)?;
+        request(&model.serving().checked().model)
     }
 
     /// Prints how the job stands, and gives its exit status.
