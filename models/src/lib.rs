@@ -16,35 +16,47 @@
 //!                                                  Detection    pixels of the picture as displayed
 //! ```
 //!
+//! The directory itself, and what keeps a model from doing harm:
+//!
+//! ```text
+//! layout ─► directory: waiting ─► checking ─► ready | refused ─► retired          Serving ─► Lease: a session
+//!                                  │ check: a child without rights ─► Report        ▲
+//!                                  └────────────────────────────────────────────────┘
+//! pins, store (what jobs were planned with), compare (old against new, on recorded frames): <results>/models/
+//! ```
+//!
 //! Nothing here guesses: a model whose outputs are not known for certain is refused with what was seen
 //! ([`ModelError::Unrecognised`]). All of it is safe code, and no bytes of a file make it panic.
 
+// From files to a model.
+mod version;
+mod layout;
 mod catalog;
+mod onnx;
+mod model_toml;
+mod recognise;
+pub mod manifest;
+mod model;
+// From a picture to detections.
+mod runtime;
+pub mod letterbox;
+pub mod preprocess;
+mod session;
+pub mod heads;
+pub mod nms;
+// The directory, and what becomes of what is dropped into it.
+mod known_picture;
 pub mod check;
-pub mod compare;
 pub mod directory;
+pub mod pins;
+mod serving;
+mod recorded_frames;
+mod compare;
+pub mod store;
+pub mod metrics;
 mod error;
 #[cfg(test)]
 mod fixtures;
-pub mod heads;
-mod known_picture;
-mod layout;
-pub mod letterbox;
-pub mod manifest;
-pub mod metrics;
-mod model;
-pub mod nms;
-pub mod model_toml;
-mod onnx;
-pub mod pins;
-pub mod preprocess;
-mod recognise;
-mod recorded_frames;
-mod runtime;
-mod serving;
-mod session;
-pub mod store;
-mod version;
 
 pub use catalog::Catalog;
 pub use directory::{Follow, ModelDirectory, ModelStatus};

@@ -106,9 +106,17 @@ pub fn put_comparison(volume: &Volume, comparison: &Comparison) -> Result<Put> {
     Ok(volume.put(&path, &json(comparison))?)
 }
 
-/// How a stored model compares with an older one.
-pub fn comparison(root: &Path, new: &Sha256, old: &Sha256) -> Result<Option<Comparison>> {
-    read_json_if_there(&root.join(folder_of(new)).join(COMPARED).join(format!("{old}.json")))
+/// How a stored model compared with the one that it replaced last.
+pub fn last_comparison(root: &Path, new: &Sha256) -> Result<Option<Comparison>> {
+    let folder = root.join(folder_of(new)).join(COMPARED);
+    let files = match fs::read_dir(&folder) {
+        Ok(files) => files,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(volume::read_error(&folder, error).into()),
+    };
+    let published = files.flatten().filter(|file| file.path().extension().is_some_and(|extension| extension == "json"));
+    let last = published.max_by_key(|file| file.metadata().and_then(|file| file.modified()).ok());
+    last.map_or(Ok(None), |file| read_json_if_there(&file.path()))
 }
 
 fn folder_of(sha256: &Sha256) -> PathBuf {
@@ -291,8 +299,8 @@ mod tests {
             score_change: Some(0.1),
         };
         assert_eq!(put_comparison(&volume, &kept).unwrap(), Put::Published);
-        assert_eq!(comparison(volume.root(), &new, &old).unwrap(), Some(kept.clone()));
-        assert_eq!(comparison(volume.root(), &old, &new).unwrap(), None);
+        assert_eq!(last_comparison(volume.root(), &new).unwrap(), Some(kept.clone()));
+        assert_eq!(last_comparison(volume.root(), &old).unwrap(), None);
         assert_eq!(put_comparison(&volume, &kept).unwrap(), Put::AlreadyThere);
     }
 }

@@ -224,6 +224,8 @@ fn a_dropped_version_serves_the_videos_that_follow() {
         scratch.join("out/models").join(models[swapped].as_str()).join("compared").join(format!("{first}.json"));
     let compared: Value = serde_json::from_slice(&fs::read(compared).unwrap()).unwrap();
     assert_eq!((compared["lost"].as_u64(), compared["gained"].as_u64()), (Some(0), Some(0)), "{compared}");
+    let shown = listed(&scratch);
+    assert_eq!(shown[0]["comparison"], compared, "models list does not tell how it differs: {shown:?}");
     for job in ended.lines() {
         assert_eq!(job.outcome.state, framefleet_contract::outcome::State::Succeeded);
     }

@@ -30,13 +30,6 @@ pub enum Held {
     Not(String),
 }
 
-impl Confinement {
-    /// True where nothing is missing.
-    pub fn is_complete(&self) -> bool {
-        self.parts.iter().all(|part| part.held == Held::Fully)
-    }
-}
-
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.held {

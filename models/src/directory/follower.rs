@@ -12,6 +12,7 @@ use crate::{
     serving::Serving,
     store,
 };
+use framefleet_contract::identity::Sha256;
 use std::{
     collections::BTreeMap,
     io,
@@ -207,7 +208,8 @@ impl Follower {
         }
         let (name, version) = (key.name.clone(), key.version.clone());
         let sha256 = serving.checked().model.sha256.clone();
-        let new = Current { key, serving: Arc::clone(&serving), comparison: None };
+        let comparison = self.kept_comparison(&sha256);
+        let new = Current { key, serving: Arc::clone(&serving), comparison };
         let old = self.current.insert(name.clone(), new);
         self.publish();
         tracing::info!(model = name, version, %sha256, "a model serves");
@@ -215,10 +217,15 @@ impl Follower {
             metrics::count_swap();
             let comparison = self.compare(&old.serving, &serving);
             old.serving.retire();
-            if let Some(current) = self.current.get_mut(&name) {
-                current.comparison = comparison;
+            if let Some((current, comparison)) = self.current.get_mut(&name).zip(comparison) {
+                current.comparison = Some(comparison);
             }
         }
+    }
+
+    /// What another process saw when the model took the place of an older one.
+    fn kept_comparison(&self, sha256: &Sha256) -> Option<Comparison> {
+        store::last_comparison(self.follow.results.as_ref()?.root(), sha256).ok().flatten()
     }
 
     fn compare(&self, old: &Arc<Serving>, new: &Serving) -> Option<Comparison> {
