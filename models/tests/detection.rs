@@ -212,6 +212,14 @@ fn an_open_input_takes_every_size_and_sees_what_is_in_the_picture() {
 }
 
 #[test]
+fn an_input_of_bytes_gets_the_picture_whatever_the_family_wants() {
+    let mut detector = detector("v8_bytes.onnx").unwrap();
+    let grey = Grey::new(64, 64);
+    let seen = detector.detect(&grey.picture(), &thresholds()).unwrap();
+    assert!(!seen.is_empty() && seen.iter().all(|seen| (seen.score - 112.0 / 219.0).abs() < 0.01), "{seen:?}");
+}
+
+#[test]
 fn an_output_that_is_not_what_the_header_says_is_found_when_loading() {
     let error = detector("v8_lies.onnx").unwrap_err();
     assert_eq!(error.code(), ErrorCode::ModelInvalid);

@@ -6,6 +6,7 @@ use framefleet_contract::error_code::ErrorCode;
 use framefleet_models::{
     Manifest, Model, ModelError,
     manifest::{HeadFamily, InputElement, InputTensor, Layout, Preprocessing, Resize, SideValue},
+    recognise_bytes,
 };
 use proptest::prelude::*;
 use std::{fs, path::PathBuf};
@@ -82,6 +83,7 @@ fn every_family_is_known_by_its_marks_and_filled_its_own_way() {
         ("tensorflow.onnx", HeadFamily::TfDetection, Preprocessing::RGB_BYTES),
         ("half.onnx", HeadFamily::V8, Preprocessing::ULTRALYTICS),
         ("quantised.onnx", HeadFamily::V8, Preprocessing::ULTRALYTICS),
+        ("v8_bytes.onnx", HeadFamily::V8, BYTES),
     ];
     for (name, head, preprocessing) in cases {
         let manifest = manifest(name);
@@ -94,7 +96,7 @@ fn every_family_is_known_by_its_marks_and_filled_its_own_way() {
     assert_eq!(sides, [SideValue::PixelMask]);
 }
 
-const BYTES: Preprocessing = Preprocessing { scale: 1.0, ..Preprocessing::ULTRALYTICS };
+const BYTES: Preprocessing = Preprocessing::ULTRALYTICS.as_bytes();
 const OPEN: Preprocessing = Preprocessing { resize: Resize::Letterbox, pad: 0, ..Preprocessing::STRETCHED };
 
 /// A copy of a graph with a `model.toml` beside it.
@@ -122,6 +124,46 @@ fn a_model_toml_overrides_and_says_what_cannot_be_seen() {
     assert!(error.to_string().contains("does not read 1 outputs"), "{error}");
     let error = with_toml("v8.onnx", "colours = \"rgb\"").unwrap_err();
     assert!(error.code() == ErrorCode::ModelInvalid && error.to_string().contains("colours"), "{error}");
+}
+
+#[test]
+fn an_input_of_bytes_is_filled_with_bytes() {
+    let told = with_toml("v8_bytes.onnx", "head = \"v8\"\n").unwrap().manifest;
+    assert_eq!(told.preprocessing, BYTES);
+    assert!(told.reason.contains("its input is bytes"), "{}", told.reason);
+    assert!(!manifest("v8.onnx").reason.contains("bytes"));
+    let nanodet = "head = \"v8\"\nmean = [103.53, 116.28, 123.675]\nstd = [57.375, 57.12, 58.395]";
+    for toml in ["scale = 0.00392156862745098", "mean = [0.485, 0.456, 0.406]\nstd = [0.229, 0.224, 0.225]", nanodet] {
+        let error = with_toml("v8_bytes.onnx", toml).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::ModelUnrecognised);
+        assert!(error.to_string().contains("its input is bytes, but `scale`"), "{toml}: {error}");
+    }
+    assert_eq!(with_toml("v8_bytes.onnx", "mean = [0, 0, 0]\nstd = [1, 1, 1]").unwrap().manifest.preprocessing, BYTES);
+    let half = with_toml("v8_bytes.onnx", "scale = 0.5").unwrap().manifest;
+    assert_eq!(half.preprocessing, Preprocessing { scale: 0.5, ..BYTES });
+}
+
+/// A graph whose picture is an input of u8 instead of f32.
+fn with_bytes(name: &str) -> Vec<u8> {
+    let input = manifest(name).input.name;
+    let mut bytes = fs::read(graph(name)).unwrap();
+    // A `ValueInfoProto`: the name, then lengths around the type's number.
+    let start = [&[0x0a, input.len() as u8], input.as_bytes(), &[0x12]].concat();
+    let place = bytes.windows(start.len()).position(|window| window == start).unwrap() + start.len() + 4;
+    assert_eq!(bytes[place - 1..=place], [0x08, 1]);
+    bytes[place] = 2;
+    bytes
+}
+
+#[test]
+fn every_family_with_an_input_of_bytes_gets_them_in_its_own_colours_and_size() {
+    let names = ["rf_detr", "rt_detr", "detr", "nanodet", "nanodet_plus", "torchvision", "damo_yolo", "v5", "yolox"];
+    for name in names {
+        let name = format!("{name}.onnx");
+        let (floats, bytes) = (manifest(&name), recognise_bytes(&with_bytes(&name), None).unwrap());
+        assert_eq!(bytes.input.element, InputElement::U8);
+        assert_eq!((bytes.head, bytes.preprocessing), (floats.head, floats.preprocessing.as_bytes()), "{name}");
+    }
 }
 
 #[test]

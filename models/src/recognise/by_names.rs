@@ -1,7 +1,7 @@
 //! Families that their inputs' and outputs' names and types give away.
 
 use super::{Classes, Guess, Refusal, inputs::Inputs, is_float, is_number, refuse, refuse_with};
-use crate::manifest::{HeadFamily, InputElement, Layout, Preprocessing, SideValue};
+use crate::manifest::{HeadFamily, Layout, Preprocessing, SideValue};
 use crate::model_toml::ModelToml;
 use crate::onnx::{Element, Header, Value};
 
@@ -176,20 +176,17 @@ fn nms_outputs(header: &Header, inputs: &Inputs) -> Result<Option<Guess>, Refusa
     if header.outputs.len() != 4 || last(boxes).is_some_and(|size| size != 4) {
         return Ok(None);
     }
-    let outputs = [count, boxes, scores, classes];
-    let (preprocessing, what) = if inputs.picture.element == InputElement::U8 {
-        (YOLO_NAS, "YOLO-NAS")
-    } else if has_focus(header, inputs) {
-        // DAMO-YOLO is the one of these whose first step moves neighbouring pixels into channels.
+    // DAMO-YOLO is the one of these whose first step moves neighbouring pixels into channels.
+    if has_focus(header, inputs) {
         return refuse_with(
             "it is DAMO-YOLO end to end, whose exporter takes corners for centres and sizes and so gives wrong boxes",
             "export it without --end2end",
         );
-    } else {
-        (Preprocessing::ULTRALYTICS, "v6 or v7 end to end")
-    };
-    let reason = format!("a count, boxes, scores and classes: {what}");
-    Ok(Some(Guess { stride: 32, ..listed(HeadFamily::NmsOutputs, &outputs, preprocessing, &reason) }))
+    }
+    let outputs = [count, boxes, scores, classes];
+    let reason = "a count, boxes, scores and classes: v6 or v7 end to end, or YOLO-NAS";
+    let guess = listed(HeadFamily::NmsOutputs, &outputs, Preprocessing::ULTRALYTICS, reason);
+    Ok(Some(Guess { stride: 32, ..guess }))
 }
 
 /// The input is cut into four pictures of half the size.
@@ -197,8 +194,6 @@ fn has_focus(header: &Header, inputs: &Inputs) -> bool {
     header.readers_of(&inputs.picture.name).filter(|op_type| matches!(*op_type, "Slice" | "SpaceToDepth")).count() > 1
 }
 
-/// RGB from 0 to 255; the graph divides.
-pub const YOLO_NAS: Preprocessing = Preprocessing { scale: 1.0, ..Preprocessing::ULTRALYTICS };
 /// RGB from 0 to 255, stretched.
 pub const DAMO_YOLO: Preprocessing = Preprocessing { scale: 1.0, ..Preprocessing::STRETCHED };
 

@@ -33,7 +33,7 @@ pub fn guess(header: &Header, inputs: &Inputs, metadata: &Metadata) -> Result<Gu
 }
 
 /// The family is given; what is left is to find its outputs and to count its classes.
-pub fn as_told(header: &Header, inputs: &Inputs, toml: &ModelToml, family: HeadFamily) -> Result<Guess, Refusal> {
+pub fn as_told(header: &Header, toml: &ModelToml, family: HeadFamily) -> Result<Guess, Refusal> {
     // First of all: each of them is looked for among those of the graph.
     check_count(family, toml.outputs.as_ref().map_or(header.outputs.len(), Vec::len))?;
     let outputs = match &toml.outputs {
@@ -50,8 +50,7 @@ pub fn as_told(header: &Header, inputs: &Inputs, toml: &ModelToml, family: HeadF
         None if lists_detections(family) => Classes::Listed,
         None => return refuse("its number of classes is open; list `classes` in model.toml"),
     };
-    let guess =
-        one(family, &found, classes, preprocessing_of(family, inputs), "model.toml says what head it has".to_owned());
+    let guess = one(family, &found, classes, preprocessing_of(family), "model.toml says what head it has".to_owned());
     Ok(guess)
 }
 
@@ -103,7 +102,7 @@ fn count_classes(family: HeadFamily, outputs: &[&Value]) -> Option<usize> {
     }
 }
 
-fn preprocessing_of(family: HeadFamily, inputs: &Inputs) -> Preprocessing {
+fn preprocessing_of(family: HeadFamily) -> Preprocessing {
     match family {
         HeadFamily::Yolox | HeadFamily::YoloxDecoded => Preprocessing::YOLOX,
         HeadFamily::DamoYolo => super::by_names::DAMO_YOLO,
@@ -115,7 +114,6 @@ fn preprocessing_of(family: HeadFamily, inputs: &Inputs) -> Preprocessing {
         | HeadFamily::DetrSigmoid
         | HeadFamily::Paddle => Preprocessing::STRETCHED,
         HeadFamily::TfDetection => Preprocessing::RGB_BYTES,
-        _ if inputs.picture.element == InputElement::U8 => super::by_names::YOLO_NAS,
         _ => Preprocessing::ULTRALYTICS,
     }
 }
@@ -177,7 +175,7 @@ fn listed_by_picture(output: &Value, inputs: &Inputs) -> Option<Guess> {
     } else {
         (HeadFamily::V7EndToEnd, "v7 end to end")
     };
-    Some(one(family, &[output], Classes::Listed, preprocessing_of(family, inputs), format!("[N,7]: {what}")))
+    Some(one(family, &[output], Classes::Listed, preprocessing_of(family), format!("[N,7]: {what}")))
 }
 
 /// An output's last two dimensions, and how many places the input's size has.

@@ -112,11 +112,13 @@ def v8(file, columns, classes=3, metadata=None, batch=1, side=SIDE, extra=None):
     graph.save(file, [batch, 3, side, side], [("output0", [batch, 4 + classes + (extra or 0), PLACES])], metadata)
 
 
-def v8_open(file):
-    """An open height and width: one place for each cell, its first score the cell's mean of red."""
-    graph, levels = Graph(), []
+def v8_seen(file, sides, type_=TensorProto.FLOAT):
+    """One place for each cell, its first score the cell's mean of red. Bytes are scaled in the graph."""
+    graph, levels, picture = Graph(), [], "images"
+    if type_ == TensorProto.UINT8:
+        picture = graph.node("Mul", graph.node("Cast", picture, to=TensorProto.FLOAT), graph.constant(np.float32([1 / 255])))
     for stride in (8, 16, 32):
-        mean = graph.node("AveragePool", "images", kernel_shape=[stride, stride], strides=[stride, stride])
+        mean = graph.node("AveragePool", picture, kernel_shape=[stride, stride], strides=[stride, stride])
         # Channels of a place: a box of one stride around (stride, stride), and the three means as scores.
         weights = np.zeros((7, 3, 1, 1), np.float32)
         weights[4:, :, 0, 0] = np.eye(3)
@@ -125,7 +127,7 @@ def v8_open(file):
         levels.append(graph.node("Reshape", cell, graph.constant(np.array([0, 7, -1]))))
     graph.node("Concat", *levels, out="output0", axis=2)
     shape = ["batch", 7, "anchors"]
-    graph.save(file, ["batch", 3, "height", "width"], [("output0", shape)], ultralytics())
+    graph.save(file, ["batch", 3, *sides], [("output0", shape)], ultralytics(), input_type=type_)
 
 
 def v5(file, rows, classes=3):
@@ -464,7 +466,8 @@ def main():
     v8("v8_segment.onnx", {}, metadata=ultralytics("segment"))
     v8("v8_wrong_names.onnx", {}, metadata=ultralytics(names="{0: 'person'}"))
     v8("v8_broken_names.onnx", {}, metadata=ultralytics(names="{0: person}"))
-    v8_open("v8_open.onnx")
+    v8_seen("v8_open.onnx", ["height", "width"])
+    v8_seen("v8_bytes.onnx", [SIDE, SIDE], TensorProto.UINT8)
     v5("v5.onnx", {100: [20, 24, 16, 8, 0.9, 0.1, 0.2, 0.8], 251: [40, 40, 10, 10, 0.5, 0.5, 0.1, 0.1]})
     rows = [[4, 8, 20, 24, 0.3, 2], [30, 30, 50, 60, 0.9, 0], [30, 30, 50, 60, 0.8, 0], [1, 1, 9, 9, 0.7, 7]]
     end_to_end("end_to_end.onnx", rows, ultralytics())
