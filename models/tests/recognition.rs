@@ -145,13 +145,18 @@ fn an_input_of_bytes_is_filled_with_bytes() {
 
 /// A graph whose picture is an input of u8 instead of f32.
 fn with_bytes(name: &str) -> Vec<u8> {
+    with_input(name, 2)
+}
+
+/// A graph whose picture is an input of another type, by its number in `TensorProto.DataType`.
+fn with_input(name: &str, element: u8) -> Vec<u8> {
     let input = manifest(name).input.name;
     let mut bytes = fs::read(graph(name)).unwrap();
     // A `ValueInfoProto`: the name, then lengths around the type's number.
     let start = [&[0x0a, input.len() as u8], input.as_bytes(), &[0x12]].concat();
     let place = bytes.windows(start.len()).position(|window| window == start).unwrap() + start.len() + 4;
-    assert_eq!(bytes[place - 1..=place], [0x08, 1]);
-    bytes[place] = 2;
+    assert!(bytes[place - 1] == 0x08 && [1, 2].contains(&bytes[place]));
+    bytes[place] = element;
     bytes
 }
 
@@ -164,6 +169,15 @@ fn every_family_with_an_input_of_bytes_gets_them_in_its_own_colours_and_size() {
         assert_eq!(bytes.input.element, InputElement::U8);
         assert_eq!((bytes.head, bytes.preprocessing), (floats.head, floats.preprocessing.as_bytes()), "{name}");
     }
+}
+
+#[test]
+fn score_and_class_at_the_end_are_told_apart_by_name() {
+    let error = recognise_bytes(&with_bytes("v7_end_to_end.onnx"), None).unwrap_err();
+    assert!(error.to_string().contains("yolo-nas-flat"), "{error}");
+    // The same graph with an input of f32, as YOLO-NAS is exported without its preprocessing.
+    let floats = recognise_bytes(&with_input("yolo_nas_flat.onnx", 1), None).unwrap();
+    assert_eq!((floats.head, floats.preprocessing), (HeadFamily::YoloNasFlat, Preprocessing::ULTRALYTICS));
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub fn guess(header: &Header, inputs: &Inputs, metadata: &Metadata) -> Result<Gu
     if !is_float(output) {
         return refuse(format!("its output is {}, not floating-point numbers", output.element.describe()));
     }
-    if let Some(guess) = listed_by_picture(output, inputs) {
+    if let Some(guess) = listed_by_picture(output, inputs)? {
         return Ok(guess);
     }
     let shape = Shape::read(output, inputs)?;
@@ -164,18 +164,25 @@ fn two_outputs(scores: &Value, boxes: &Value, inputs: &Inputs) -> Result<Guess, 
     }
 }
 
-/// `[N, 7]`: YOLO-NAS where the input is bytes, v7 where it is not.
-fn listed_by_picture(output: &Value, inputs: &Inputs) -> Option<Guess> {
-    let [_, columns] = output.shape.as_deref()? else { return None };
+/// `[N, 7]`: score and class are the other way around in v7, and YOLO-NAS's exporter gives its output a name.
+fn listed_by_picture(output: &Value, inputs: &Inputs) -> Result<Option<Guess>, Refusal> {
+    let Some([_, columns]) = output.shape.as_deref() else { return Ok(None) };
     if columns.fixed() != Some(7) {
-        return None;
+        return Ok(None);
     }
-    let (family, what) = if inputs.picture.element == InputElement::U8 {
-        (HeadFamily::YoloNasFlat, "YOLO-NAS in its flat format")
-    } else {
-        (HeadFamily::V7EndToEnd, "v7 end to end")
+    let is_nas = output.name.contains("flat_predictions");
+    let (family, what) = match inputs.picture.element {
+        _ if is_nas => (HeadFamily::YoloNasFlat, "YOLO-NAS in its flat format"),
+        InputElement::U8 => {
+            return refuse(
+                "its output [N,7] could have class and score (v7) or score and class (YOLO-NAS) at the end: set `head` to \
+                 \"v7-end-to-end\" or \"yolo-nas-flat\"",
+            );
+        }
+        _ => (HeadFamily::V7EndToEnd, "v7 end to end"),
     };
-    Some(one(family, &[output], Classes::Listed, preprocessing_of(family), format!("[N,7]: {what}")))
+    let reason = format!("[N,7]: {what}");
+    Ok(Some(one(family, &[output], Classes::Listed, preprocessing_of(family), reason)))
 }
 
 /// An output's last two dimensions, and how many places the input's size has.
