@@ -118,6 +118,8 @@ fn a_model_toml_overrides_and_says_what_cannot_be_seen() {
     let toml = "head = \"detr-softmax\"\noutputs = [\"pred_boxes\", \"logits\"]";
     let detr = with_toml("detr_small.onnx", toml).unwrap();
     assert_eq!((detr.manifest.head, detr.manifest.classes.len()), (HeadFamily::DetrSoftmax, 4));
+    let damo = with_toml("scores_and_boxes.onnx", "head = \"damo-yolo\"").unwrap();
+    assert_eq!((damo.manifest.head, damo.manifest.classes.len()), (HeadFamily::DamoYolo, 3));
     let error = with_toml("v8.onnx", "classes = [\"a\"]").unwrap_err();
     assert!(matches!(error, ModelError::Unrecognised { .. }), "{error}");
     let error = with_toml("v8.onnx", "head = \"rt-detr\"").unwrap_err();
@@ -205,6 +207,7 @@ fn what_only_looks_like_a_detector_is_refused_with_what_was_seen() {
     refused("end_to_end_bare.onnx", &["[1,300,6]"]);
     refused("detr_small.onnx", &["detr-softmax", "`pred_boxes` f32 [1,3,4]"]);
     refused("paddle.onnx", &["`mean`", "PP-YOLOE+"]);
+    refused("scores_and_boxes.onnx", &["[B,84,3] and [B,84,4]", "DAMO-YOLO", "`output` f32 [1,84,3]", "`962` f32"]);
 }
 
 #[test]

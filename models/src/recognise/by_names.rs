@@ -190,7 +190,7 @@ fn nms_outputs(header: &Header, inputs: &Inputs) -> Result<Option<Guess>, Refusa
 }
 
 /// The input is cut into four pictures of half the size.
-fn has_focus(header: &Header, inputs: &Inputs) -> bool {
+pub fn has_focus(header: &Header, inputs: &Inputs) -> bool {
     header.readers_of(&inputs.picture.name).filter(|op_type| matches!(*op_type, "Slice" | "SpaceToDepth")).count() > 1
 }
 

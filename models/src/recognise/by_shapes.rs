@@ -11,7 +11,7 @@ use crate::{
 
 pub fn guess(header: &Header, inputs: &Inputs, metadata: &Metadata) -> Result<Guess, Refusal> {
     if let [first, second] = header.outputs.as_slice() {
-        return two_outputs(first, second, inputs);
+        return two_outputs(header, [first, second], inputs);
     }
     let [output] = header.outputs.as_slice() else {
         return refuse(format!("it has {} outputs that are those of no known head", header.outputs.len()));
@@ -140,8 +140,9 @@ fn one(
     }
 }
 
-/// Scores and boxes of every place, as DAMO-YOLO gives them.
-fn two_outputs(scores: &Value, boxes: &Value, inputs: &Inputs) -> Result<Guess, Refusal> {
+/// Scores and boxes of every place, as DAMO-YOLO gives them. Others give such, too, and are filled in other ways; its mark
+/// is how it begins.
+fn two_outputs(header: &Header, [scores, boxes]: [&Value; 2], inputs: &Inputs) -> Result<Guess, Refusal> {
     let unknown = "its two outputs are those of no known head";
     let (Ok(score_shape), Ok(box_shape)) = (Shape::read(scores, inputs), Shape::read(boxes, inputs)) else {
         return refuse(unknown);
@@ -152,16 +153,20 @@ fn two_outputs(scores: &Value, boxes: &Value, inputs: &Inputs) -> Result<Guess, 
         && box_shape.columns == Some(4)
         && score_shape.rows == box_shape.rows
         && score_shape.is_places(score_shape.rows, 1);
-    match score_shape.columns {
-        // Boxes with four classes could be either way around.
-        Some(classes) if fits && classes != 4 => {
-            let reason =
-                format!("{} and {} have one place for each cell: DAMO-YOLO", score_shape.show(), box_shape.show());
-            let classes = Classes::Counted(classes);
-            Ok(one(HeadFamily::DamoYolo, &[scores, boxes], classes, super::by_names::DAMO_YOLO, reason))
-        }
-        _ => refuse(unknown),
+    // Boxes with four classes could be either way around.
+    let Some(classes) = score_shape.columns.filter(|&classes| fits && classes != 4) else {
+        return refuse(unknown);
+    };
+    let shapes = format!("{} and {}", score_shape.show(), box_shape.show());
+    if !super::by_names::has_focus(header, inputs) {
+        return refuse(format!(
+            "its outputs {shapes} have the shapes of DAMO-YOLO's, but it does not begin as that does, which moves \
+             neighbouring pixels into channels"
+        ));
     }
+    let reason = format!("{shapes} have one place for each cell, and neighbouring pixels become channels: DAMO-YOLO");
+    let classes = Classes::Counted(classes);
+    Ok(one(HeadFamily::DamoYolo, &[scores, boxes], classes, super::by_names::DAMO_YOLO, reason))
 }
 
 /// `[N, 7]`: score and class are the other way around in v7, and YOLO-NAS's exporter gives its output a name.

@@ -239,6 +239,21 @@ def centres(boxes):
     return np.float32(np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1) / SIDE)
 
 
+def damo_yolo(file, scores, corners):
+    """It begins with the four pictures of every second row and column, which become channels."""
+    graph, quarters = Graph(), []
+    for row, column in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        picture = "images"
+        for axis, start in ((2, row), (3, column)):
+            bounds = (graph.constant(np.array([n])) for n in (start, SIDE, axis, 2))
+            picture = graph.node("Slice", picture, *bounds)
+        quarters.append(picture)
+    graph.node("Concat", *quarters, axis=1)
+    graph.node("Identity", graph.constant(scores), out="output")
+    graph.node("Identity", graph.constant(corners), out="962")
+    graph.save(file, [1, 3, SIDE, SIDE], [("output", scores.shape), ("962", corners.shape)])
+
+
 def listed_families():
     square = {"images": (TensorProto.FLOAT, [1, 3, SIDE, SIDE])}
     names = ultralytics() | {"head": "RTDETRDecoder"}
@@ -271,7 +286,8 @@ def listed_families():
     places = np.zeros((1, PLACES, 3), np.float32)
     corners = np.zeros((1, PLACES, 4), np.float32)
     places[0, [5, 60, 80]], corners[0, [5, 60, 80]] = one_hot, BOXES
-    constants("damo_yolo.onnx", {"output": places, "962": corners}, square)
+    damo_yolo("damo_yolo.onnx", places, corners)
+    constants("scores_and_boxes.onnx", {"output": places, "962": corners}, square)
 
     rows = np.concatenate([column(CLASSES), column(SCORES), BOXES], axis=1)
     paddle = {"image": (TensorProto.FLOAT, ["b", 3, SIDE, SIDE]), "scale_factor": (TensorProto.FLOAT, ["b", 2])}
