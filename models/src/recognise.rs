@@ -76,7 +76,7 @@ pub fn recognise(header: &Header, toml: &ModelToml) -> Result<Manifest, Refusal>
     let metadata = Metadata::read(header)?;
     let inputs = Inputs::read(header)?;
     let guess = match toml.head {
-        Some(family) => by_shapes::as_told(header, toml, family)?,
+        Some(family) => by_shapes::as_told(header, &inputs, toml, family)?,
         None => guess(header, &inputs, &metadata, toml)?,
     };
     let (classes, names) = class_names(&guess, &metadata, toml)?;
@@ -129,6 +129,11 @@ fn filling(guess: &Guess, inputs: &Inputs, toml: &ModelToml) -> Result<(Preproce
         );
     }
     Ok((preprocessing, "; its input is bytes, which are filled in as they are: the graph does the rest"))
+}
+
+/// Whether nobody says how an input is normalised, where the file does not tell. Bytes are not normalised.
+fn is_normalisation_unsaid(inputs: &Inputs, toml: &ModelToml) -> bool {
+    inputs.picture.element != InputElement::U8 && !toml.says_mean_and_std()
 }
 
 /// What 0 to 255 becomes at least in bytes; less is a picture of a few greys.

@@ -113,8 +113,6 @@ fn a_model_toml_overrides_and_says_what_cannot_be_seen() {
     assert_eq!((v8.manifest.head, v8.manifest.classes.join("")), (HeadFamily::V8, "abc".to_owned()));
     assert_eq!((v8.manifest.preprocessing.pad, v8.manifest.defaults.confidence), (0, 0.4));
     assert_ne!(v8.sha256, Model::open(&graph("v8.onnx")).unwrap().sha256, "what it says is part of the model");
-    let paddle = with_toml("paddle.onnx", "mean = [0.485, 0.456, 0.406]\nstd = [0.229, 0.224, 0.225]").unwrap();
-    assert_eq!((paddle.manifest.head, paddle.manifest.preprocessing), (HeadFamily::Paddle, Preprocessing::IMAGENET));
     let toml = "head = \"detr-softmax\"\noutputs = [\"pred_boxes\", \"logits\"]";
     let detr = with_toml("detr_small.onnx", toml).unwrap();
     assert_eq!((detr.manifest.head, detr.manifest.classes.len()), (HeadFamily::DetrSoftmax, 4));
@@ -180,6 +178,19 @@ fn score_and_class_at_the_end_are_told_apart_by_name() {
     // The same graph with an input of f32, as YOLO-NAS is exported without its preprocessing.
     let floats = recognise_bytes(&with_input("yolo_nas_flat.onnx", 1), None).unwrap();
     assert_eq!((floats.head, floats.preprocessing), (HeadFamily::YoloNasFlat, Preprocessing::ULTRALYTICS));
+}
+
+#[test]
+fn paddle_detection_is_used_when_both_mean_and_std_are_said() {
+    let (mean, std) = ("mean = [0.485, 0.456, 0.406]\n", "std = [0.229, 0.224, 0.225]\n");
+    for head in ["", "head = \"paddle\"\n"] {
+        for half in ["", "scale = 1\n", mean, std] {
+            let error = with_toml("paddle.onnx", &format!("{head}{half}")).unwrap_err().to_string();
+            assert!(error.contains("both `mean` and `std`"), "{head}{half}: {error}");
+        }
+        let both = with_toml("paddle.onnx", &format!("{head}{mean}{std}")).unwrap().manifest;
+        assert_eq!((both.head, both.preprocessing), (HeadFamily::Paddle, Preprocessing::IMAGENET));
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Families that their inputs' and outputs' names and types give away.
 
-use super::{Classes, Guess, Refusal, inputs::Inputs, is_float, is_number, refuse, refuse_with};
+use super::{
+    Classes, Guess, Refusal, inputs::Inputs, is_float, is_normalisation_unsaid, is_number, refuse, refuse_with,
+};
 use crate::manifest::{HeadFamily, Layout, Preprocessing, SideValue};
 use crate::model_toml::ModelToml;
 use crate::onnx::{Element, Header, Value};
@@ -61,7 +63,6 @@ fn rt_detr(header: &Header, inputs: &Inputs) -> Result<Option<Guess>, Refusal> {
     Ok(Some(Guess { stride: 32, ..guess }))
 }
 
-/// Its models want different means, and the file does not tell which: PP-YOLOE+ none, the others `ImageNet`'s.
 fn paddle(header: &Header, inputs: &Inputs, toml: &ModelToml) -> Result<Option<Guess>, Refusal> {
     if !inputs.has(SideValue::ScaleFactor) {
         return Ok(None);
@@ -75,16 +76,22 @@ fn paddle(header: &Header, inputs: &Inputs, toml: &ModelToml) -> Result<Option<G
     {
         return refuse("it wants `scale_factor`, but its outputs are not [N,6] and a count as PaddleDetection's");
     }
-    if !toml.says_values() {
-        return refuse_with(
-            "it is PaddleDetection's, whose models are filled in different ways that the file does not tell apart",
-            "set `mean` and `std` in a model.toml beside it: [0, 0, 0] and [1, 1, 1] for PP-YOLOE+, [0.485, 0.456, 0.406] \
-             and [0.229, 0.224, 0.225] for PP-YOLOE, PicoDet and YOLOv3 (its infer_cfg.yml says which)",
-        );
-    }
+    ask_paddle(inputs, toml)?;
     let reason = "it wants `scale_factor` and gives [N,6] and a count: PaddleDetection";
     let guess = listed(HeadFamily::Paddle, &[boxes, counts], Preprocessing::STRETCHED, reason);
     Ok(Some(Guess { stride: 32, ..guess }))
+}
+
+/// Its models want different means, and the file does not tell which: PP-YOLOE+ none, the others `ImageNet`'s.
+pub fn ask_paddle(inputs: &Inputs, toml: &ModelToml) -> Result<(), Refusal> {
+    if !is_normalisation_unsaid(inputs, toml) {
+        return Ok(());
+    }
+    refuse_with(
+        "it is PaddleDetection's, whose models are filled in different ways that the file does not tell apart",
+        "set both `mean` and `std` in a model.toml beside it: [0, 0, 0] and [1, 1, 1] for PP-YOLOE+, [0.485, 0.456, 0.406] \
+         and [0.229, 0.224, 0.225] for PP-YOLOE, PicoDet and YOLOv3 (its infer_cfg.yml says which)",
+    )
 }
 
 /// Hugging Face's models have the same inputs and outputs; how their boxes are made tells them apart. DETR and YOLOS take

@@ -33,7 +33,7 @@ pub fn guess(header: &Header, inputs: &Inputs, metadata: &Metadata) -> Result<Gu
 }
 
 /// The family is given; what is left is to find its outputs and to count its classes.
-pub fn as_told(header: &Header, toml: &ModelToml, family: HeadFamily) -> Result<Guess, Refusal> {
+pub fn as_told(header: &Header, inputs: &Inputs, toml: &ModelToml, family: HeadFamily) -> Result<Guess, Refusal> {
     // First of all: each of them is looked for among those of the graph.
     check_count(family, toml.outputs.as_ref().map_or(header.outputs.len(), Vec::len))?;
     let outputs = match &toml.outputs {
@@ -50,8 +50,10 @@ pub fn as_told(header: &Header, toml: &ModelToml, family: HeadFamily) -> Result<
         None if lists_detections(family) => Classes::Listed,
         None => return refuse("its number of classes is open; list `classes` in model.toml"),
     };
-    let guess = one(family, &found, classes, preprocessing_of(family), "model.toml says what head it has".to_owned());
-    Ok(guess)
+    if family == HeadFamily::Paddle {
+        super::by_names::ask_paddle(inputs, toml)?;
+    }
+    Ok(one(family, &found, classes, preprocessing_of(family), "model.toml says what head it has".to_owned()))
 }
 
 fn check_count(family: HeadFamily, outputs: usize) -> Result<(), Refusal> {
