@@ -295,6 +295,15 @@ impl Header {
         self.nodes.iter().any(|node| node.op_type == op_type)
     }
 
+    /// Whether the main graph has a tensor of that name, whatever the modules around it are called: exporters name the
+    /// weights after their place in the network, and share equal ones under the name of the second.
+    pub fn has_weight(&self, name: &str) -> bool {
+        let is_it = |whole: &String| {
+            whole.strip_suffix(name).is_some_and(|modules| modules.is_empty() || modules.ends_with('.'))
+        };
+        self.initializers.iter().any(is_it) || self.makers.keys().any(is_it)
+    }
+
     /// The operation that makes a tensor, or the one that made what was only moved around since.
     fn maker_of(&self, name: &str) -> Option<&NodeProto> {
         let mut name = name;

@@ -137,6 +137,7 @@ fn every_other_head_gives_the_boxes_that_are_in_it() {
         "damo_yolo.onnx",
         "rf_detr.onnx",
         "detr.onnx",
+        "hugging_face_rt_detr.onnx",
         "torchvision.onnx",
         "torchvision_frcnn.onnx",
         "tensorflow.onnx",

@@ -78,6 +78,7 @@ fn every_family_is_known_by_its_marks_and_filled_its_own_way() {
         ("damo_yolo.onnx", HeadFamily::DamoYolo, Preprocessing { scale: 1.0, ..Preprocessing::STRETCHED }),
         ("rf_detr.onnx", HeadFamily::DetrSigmoid, Preprocessing::IMAGENET),
         ("detr.onnx", HeadFamily::DetrSoftmax, Preprocessing::IMAGENET),
+        ("hugging_face_rt_detr.onnx", HeadFamily::DetrSigmoid, Preprocessing::STRETCHED),
         ("torchvision.onnx", HeadFamily::Torchvision, OPEN),
         ("torchvision_frcnn.onnx", HeadFamily::Torchvision, OPEN),
         ("tensorflow.onnx", HeadFamily::TfDetection, Preprocessing::RGB_BYTES),
@@ -145,12 +146,11 @@ fn an_input_of_bytes_is_filled_with_bytes() {
 
 /// A graph whose picture is an input of u8 instead of f32.
 fn with_bytes(name: &str) -> Vec<u8> {
-    with_input(name, 2)
+    with_input(name, &manifest(name).input.name, 2)
 }
 
 /// A graph whose picture is an input of another type, by its number in `TensorProto.DataType`.
-fn with_input(name: &str, element: u8) -> Vec<u8> {
-    let input = manifest(name).input.name;
+fn with_input(name: &str, input: &str, element: u8) -> Vec<u8> {
     let mut bytes = fs::read(graph(name)).unwrap();
     // A `ValueInfoProto`: the name, then lengths around the type's number.
     let start = [&[0x0a, input.len() as u8], input.as_bytes(), &[0x12]].concat();
@@ -176,7 +176,7 @@ fn score_and_class_at_the_end_are_told_apart_by_name() {
     let error = recognise_bytes(&with_bytes("v7_end_to_end.onnx"), None).unwrap_err();
     assert!(error.to_string().contains("yolo-nas-flat"), "{error}");
     // The same graph with an input of f32, as YOLO-NAS is exported without its preprocessing.
-    let floats = recognise_bytes(&with_input("yolo_nas_flat.onnx", 1), None).unwrap();
+    let floats = recognise_bytes(&with_input("yolo_nas_flat.onnx", "input", 1), None).unwrap();
     assert_eq!((floats.head, floats.preprocessing), (HeadFamily::YoloNasFlat, Preprocessing::ULTRALYTICS));
 }
 
@@ -191,6 +191,28 @@ fn paddle_detection_is_used_when_both_mean_and_std_are_said() {
         let both = with_toml("paddle.onnx", &format!("{head}{mean}{std}")).unwrap().manifest;
         assert_eq!((both.head, both.preprocessing), (HeadFamily::Paddle, Preprocessing::IMAGENET));
     }
+}
+
+#[test]
+fn two_stages_without_the_weights_of_rt_detr_are_asked_how_they_are_filled() {
+    for name in ["hugging_face_deformable.onnx", "hugging_face_deim.onnx"] {
+        refused(name, &["two stages", "both `mean` and `std`", "do_normalize"]);
+        assert!(with_toml(name, "mean = [0, 0, 0]").is_err());
+        let told = with_toml(name, "mean = [0, 0, 0]\nstd = [1, 1, 1]").unwrap().manifest;
+        assert_eq!((told.head, told.preprocessing), (HeadFamily::DetrSigmoid, Preprocessing::STRETCHED));
+        assert_eq!(told.outputs, ["pred_boxes", "logits"]);
+        let bytes = recognise_bytes(&with_input(name, "pixel_values", 2), None).unwrap();
+        assert_eq!(bytes.preprocessing, Preprocessing::STRETCHED.as_bytes());
+    }
+}
+
+#[test]
+fn a_head_of_sigmoids_that_is_only_named_is_asked_too() {
+    let toml = "head = \"detr-sigmoid\"\noutputs = [\"pred_boxes\", \"logits\"]\n";
+    let error = with_toml("detr_small.onnx", toml).unwrap_err().to_string();
+    assert!(error.contains("both `mean` and `std`"), "{error}");
+    let told = with_toml("detr_small.onnx", &format!("{toml}mean = [0, 0, 0]\nstd = [1, 1, 1]")).unwrap().manifest;
+    assert_eq!((told.head, told.classes.len()), (HeadFamily::DetrSigmoid, 5));
 }
 
 #[test]

@@ -50,8 +50,10 @@ pub fn as_told(header: &Header, inputs: &Inputs, toml: &ModelToml, family: HeadF
         None if lists_detections(family) => Classes::Listed,
         None => return refuse("its number of classes is open; list `classes` in model.toml"),
     };
-    if family == HeadFamily::Paddle {
-        super::by_names::ask_paddle(inputs, toml)?;
+    match family {
+        HeadFamily::Paddle => super::by_names::ask_paddle(inputs, toml)?,
+        HeadFamily::DetrSigmoid => super::by_names::ask_detr(inputs, toml, "it is told to be a DETR with sigmoids")?,
+        _ => (),
     }
     Ok(one(family, &found, classes, preprocessing_of(family), "model.toml says what head it has".to_owned()))
 }

@@ -254,6 +254,22 @@ def damo_yolo(file, scores, corners):
     graph.save(file, [1, 3, SIDE, SIDE], [("output", scores.shape), ("962", corners.shape)])
 
 
+def two_stages(file, weights):
+    """Hugging Face's: a first stage picks the best places, and its weights have names."""
+    scores = np.float32([[0, 0, 0.9], [0.8, 0, 0], [0, 0.1, 0]])
+    graph = Graph()
+    logits = graph.constant(logit(scores)[None])
+    for name in weights:
+        graph.constants.append(numpy_helper.from_array(np.zeros(3, np.float32), name))
+        logits = graph.node("Add", logits, name)
+    best = graph.node("ReduceMax", logits, axes=[-1], keepdims=0)
+    graph.nodes.append(helper.make_node("TopK", [best, graph.constant(np.array([3]))], ["scores", "places"], axis=1))
+    graph.node("Identity", logits, out="logits")
+    graph.node("Identity", graph.constant(centres(BOXES)[None]), out="pred_boxes")
+    f32, pixels = np.dtype(np.float32), {"pixel_values": (TensorProto.FLOAT, [1, 3, SIDE, SIDE])}
+    graph.save_with(file, pixels, [("logits", f32, [1, 3, 3]), ("pred_boxes", f32, [1, 3, 4])])
+
+
 def listed_families():
     square = {"images": (TensorProto.FLOAT, [1, 3, SIDE, SIDE])}
     names = ultralytics() | {"head": "RTDETRDecoder"}
@@ -305,6 +321,11 @@ def listed_families():
     f32 = np.dtype(np.float32)
     graph.save_with("detr.onnx", pixels, [("logits", f32, [1, 3, 92]), ("pred_boxes", f32, [1, 3, 4])])
     constants("detr_small.onnx", {"logits": logits[..., :5], "pred_boxes": centres(BOXES)[None]}, pixels)
+
+    score, norm = "model.enc_score_head.bias", "model.decoder.layers.0.final_layer_norm.bias"
+    two_stages("hugging_face_rt_detr.onnx", [score, norm])
+    two_stages("hugging_face_deformable.onnx", ["model.decoder.class_embed.0.bias", norm])
+    two_stages("hugging_face_deim.onnx", [score])
 
     vision = {"boxes": BOXES, "scores": SCORES, "labels": CLASSES.astype(np.int64)}
     constants("torchvision.onnx", vision, {"image": (TensorProto.FLOAT, [3, SIDE, SIDE])})
