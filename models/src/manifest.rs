@@ -243,7 +243,21 @@ impl Preprocessing {
     };
 
     /// Bytes as they are, RGB, aspect kept, nothing around the picture where the input's size is open.
-    pub const RGB_BYTES: Self = Self { scale: 1.0, pad: 0, ..Self::ULTRALYTICS };
+    pub const RGB_BYTES: Self = Self { pad: 0, ..Self::ULTRALYTICS.as_bytes() };
+
+    /// The same picture with samples as they are.
+    #[must_use]
+    pub const fn as_bytes(self) -> Self {
+        Self { scale: 1.0, mean: [0.0; 3], std: [1.0; 3], ..self }
+    }
+
+    /// The least and the largest value that a sample from 0 to 255 becomes, in whatever channel.
+    pub fn range(&self) -> [f64; 2] {
+        let channels = || self.mean.iter().zip(&self.std);
+        let least = channels().map(|(mean, std)| -mean / std).fold(f64::INFINITY, f64::min);
+        let largest = channels().map(|(mean, std)| (255.0 * self.scale - mean) / std).fold(f64::NEG_INFINITY, f64::max);
+        [least, largest]
+    }
 }
 
 /// Which colour the first channel is.

@@ -113,9 +113,9 @@ impl ModelToml {
         self.tracker.map_or(Ok(()), |tracker| tracker.validate().map_err(|error| error.to_string()))
     }
 
-    /// Whether the file says how samples become values.
-    pub fn says_values(&self) -> bool {
-        self.scale.is_some() || self.mean.is_some() || self.std.is_some()
+    /// Whether the file says how samples are normalised: one of the two without the other says nothing.
+    pub fn says_mean_and_std(&self) -> bool {
+        self.mean.is_some() && self.std.is_some()
     }
 
     /// What was recognised, with what the file says instead.
@@ -195,6 +195,13 @@ mod tests {
         assert_eq!((defaults.confidence, defaults.iou, defaults.class_agnostic), (0.3, 0.4, true));
         assert_eq!((defaults.max_detections, defaults.tracker.track_thresh), (50, 0.5));
         assert_eq!(toml.classes.unwrap().names(), ["cat", "dog"]);
+    }
+
+    #[test]
+    fn only_mean_and_std_together_say_how_samples_are_normalised() {
+        let says = |text: &str| ModelToml::parse(text).unwrap().says_mean_and_std();
+        assert!(says("mean = [0, 0, 0]\nstd = [1, 1, 1]"));
+        assert!(!["", "scale = 1", "mean = [0, 0, 0]", "std = [1, 1, 1]"].into_iter().any(says));
     }
 
     #[test]

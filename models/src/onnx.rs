@@ -3,9 +3,11 @@
 //! The messages name only the fields of `onnx.proto` that are needed; prost steps over the others, among them the
 //! weights, without copying them. So a header costs microseconds whatever the file's size.
 
+mod external;
+
 use crate::error::shown;
 use prost::Message;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 #[derive(Clone, PartialEq, Message)]
 struct ModelProto {
@@ -21,6 +23,9 @@ struct ModelProto {
 struct FunctionProto {
     #[prost(message, repeated, tag = "7")]
     node: Vec<NodeProto>,
+    /// What is left out where the function is called.
+    #[prost(message, repeated, tag = "11")]
+    attribute_proto: Vec<AttributeProto>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -41,6 +46,8 @@ struct GraphProto {
     input: Vec<ValueInfo>,
     #[prost(message, repeated, tag = "12")]
     output: Vec<ValueInfo>,
+    #[prost(message, repeated, tag = "15")]
+    sparse_initializer: Vec<SparseTensorProto>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -65,6 +72,10 @@ struct AttributeProto {
     tensors: Vec<TensorProto>,
     #[prost(message, repeated, tag = "11")]
     graphs: Vec<GraphProto>,
+    #[prost(message, optional, tag = "22")]
+    sparse_tensor: Option<SparseTensorProto>,
+    #[prost(message, repeated, tag = "23")]
+    sparse_tensors: Vec<SparseTensorProto>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -73,6 +84,14 @@ struct TensorProto {
     name: String,
     #[prost(message, repeated, tag = "13")]
     external_data: Vec<StringEntry>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SparseTensorProto {
+    #[prost(message, optional, tag = "1")]
+    values: Option<TensorProto>,
+    #[prost(message, optional, tag = "2")]
+    indices: Option<TensorProto>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -181,9 +200,7 @@ impl Header {
         }
         let model = ModelProto::decode(bytes).map_err(|error| undecodable(&error))?;
         let graph = model.graph.ok_or("it is not an ONNX file (no graph in it)")?;
-        let mut external = BTreeSet::new();
-        external_in_graph(&graph, &mut external);
-        external_in_nodes(model.functions.iter().flat_map(|function| &function.node), &mut external);
+        let external_files = external::files(&graph, &model.functions)?;
         let initializers: HashSet<String> = graph.initializer.into_iter().map(|tensor| tensor.name).collect();
         let inputs = graph.input.into_iter().filter(|input| !initializers.contains(&input.name));
         Ok(Self {
@@ -191,7 +208,7 @@ impl Header {
             inputs: inputs.map(Value::from).collect(),
             outputs: graph.output.into_iter().map(Value::from).collect(),
             metadata: model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect(),
-            external_files: external.into_iter().collect(),
+            external_files,
             nodes: graph.node,
             initializers,
         })
@@ -278,6 +295,15 @@ impl Header {
         self.nodes.iter().any(|node| node.op_type == op_type)
     }
 
+    /// Whether the main graph has a tensor of that name, whatever the modules around it are called: exporters name the
+    /// weights after their place in the network, and share equal ones under the name of the second.
+    pub fn has_weight(&self, name: &str) -> bool {
+        let is_it = |whole: &String| {
+            whole.strip_suffix(name).is_some_and(|modules| modules.is_empty() || modules.ends_with('.'))
+        };
+        self.initializers.iter().any(is_it) || self.makers.keys().any(is_it)
+    }
+
     /// The operation that makes a tensor, or the one that made what was only moved around since.
     fn maker_of(&self, name: &str) -> Option<&NodeProto> {
         let mut name = name;
@@ -328,27 +354,6 @@ fn makers(nodes: &[NodeProto]) -> HashMap<String, usize> {
 /// True for operations that only rearrange their first input.
 fn moves_values(op_type: &str) -> bool {
     matches!(op_type, "Transpose" | "Reshape" | "Flatten" | "Identity" | "Slice" | "Split" | "Squeeze" | "Unsqueeze")
-}
-
-/// Names of external files in a graph and in those inside its operations. As deep as prost lets messages be.
-fn external_in_graph(graph: &GraphProto, names: &mut BTreeSet<String>) {
-    external_in_tensors(&graph.initializer, names);
-    external_in_nodes(&graph.node, names);
-}
-
-fn external_in_nodes<'a>(nodes: impl IntoIterator<Item = &'a NodeProto>, names: &mut BTreeSet<String>) {
-    for attribute in nodes.into_iter().flat_map(|node| &node.attribute) {
-        external_in_tensors(attribute.t.iter().chain(&attribute.tensors), names);
-        for graph in attribute.g.iter().chain(&attribute.graphs) {
-            external_in_graph(graph, names);
-        }
-    }
-}
-
-fn external_in_tensors<'a>(tensors: impl IntoIterator<Item = &'a TensorProto>, names: &mut BTreeSet<String>) {
-    let locations =
-        tensors.into_iter().flat_map(|tensor| &tensor.external_data).filter(|entry| entry.key == "location");
-    names.extend(locations.map(|entry| entry.value.clone()));
 }
 
 impl From<ValueInfo> for Value {

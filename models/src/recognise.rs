@@ -15,7 +15,7 @@ mod inputs;
 mod metadata;
 
 use crate::{
-    manifest::{HeadFamily, Manifest, Preprocessing},
+    manifest::{HeadFamily, InputElement, Manifest, Preprocessing},
     model_toml::ModelToml,
     onnx::{Element, Header, Value},
 };
@@ -82,8 +82,9 @@ pub fn recognise(header: &Header, toml: &ModelToml) -> Result<Manifest, Refusal>
     let (classes, names) = class_names(&guess, &metadata, toml)?;
     let stride = toml.stride.or(metadata.stride).unwrap_or(guess.stride);
     let image_size = toml.image_size.or(metadata.image_size).unwrap_or(guess.image_size);
-    let reason = format!("{}; {names}{}", guess.reason, toml.reason());
-    let usual = Manifest::new(guess.family, inputs.picture, toml.preprocessing(guess.preprocessing));
+    let (preprocessing, bytes) = filling(&guess, &inputs, toml)?;
+    let reason = format!("{}{bytes}; {names}{}", guess.reason, toml.reason());
+    let usual = Manifest::new(guess.family, inputs.picture, preprocessing);
     let manifest = Manifest {
         classes,
         side_inputs: inputs.sides,
@@ -109,6 +110,34 @@ fn guess(header: &Header, inputs: &Inputs, metadata: &Metadata, toml: &ModelToml
         None => by_shapes::guess(header, inputs, metadata),
     }
 }
+
+/// How the input is filled, and what there is to say about it. Whatever the family, an input of bytes can only hold the
+/// picture's own: a graph that has one normalises by itself.
+fn filling(guess: &Guess, inputs: &Inputs, toml: &ModelToml) -> Result<(Preprocessing, &'static str), Refusal> {
+    if inputs.picture.element != InputElement::U8 {
+        return Ok((toml.preprocessing(guess.preprocessing), ""));
+    }
+    let preprocessing = toml.preprocessing(guess.preprocessing.as_bytes());
+    let [low, high] = preprocessing.range();
+    if low < -0.5 || high > 255.5 || high - low < LEAST_RANGE_OF_BYTES {
+        return refuse_with(
+            format!(
+                "its input is bytes, but `scale`, `mean` and `std` in model.toml make {low:.3} to {high:.3} of 0 to 255"
+            ),
+            "leave the three out, since a graph that takes bytes scales and normalises them itself, or export it with an \
+             input of f32",
+        );
+    }
+    Ok((preprocessing, "; its input is bytes, which are filled in as they are: the graph does the rest"))
+}
+
+/// Whether nobody says how an input is normalised, where the file does not tell. Bytes are not normalised.
+fn is_normalisation_unsaid(inputs: &Inputs, toml: &ModelToml) -> bool {
+    inputs.picture.element != InputElement::U8 && !toml.says_mean_and_std()
+}
+
+/// What 0 to 255 becomes at least in bytes; less is a picture of a few greys.
+const LEAST_RANGE_OF_BYTES: f64 = 64.0;
 
 fn check_sides(manifest: &Manifest) -> Result<(), Refusal> {
     let input = &manifest.input;

@@ -137,6 +137,7 @@ fn every_other_head_gives_the_boxes_that_are_in_it() {
         "damo_yolo.onnx",
         "rf_detr.onnx",
         "detr.onnx",
+        "hugging_face_rt_detr.onnx",
         "torchvision.onnx",
         "torchvision_frcnn.onnx",
         "tensorflow.onnx",
@@ -209,6 +210,14 @@ fn an_open_input_takes_every_size_and_sees_what_is_in_the_picture() {
         let times = detector.last_times();
         assert!(times.preprocess > 0.0 && times.infer > 0.0 && times.postprocess > 0.0);
     }
+}
+
+#[test]
+fn an_input_of_bytes_gets_the_picture_whatever_the_family_wants() {
+    let mut detector = detector("v8_bytes.onnx").unwrap();
+    let grey = Grey::new(64, 64);
+    let seen = detector.detect(&grey.picture(), &thresholds()).unwrap();
+    assert!(!seen.is_empty() && seen.iter().all(|seen| (seen.score - 112.0 / 219.0).abs() < 0.01), "{seen:?}");
 }
 
 #[test]

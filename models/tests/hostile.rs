@@ -14,7 +14,7 @@ use framefleet_models::{
     recognise_bytes,
 };
 use framefleet_native::picture::{Display, Matrix, Picture, Plane, Range, Rotation};
-use protobuf::{entry, field, model, text, value};
+use protobuf::{entry, external_tensor, field, model, text, value};
 use std::{
     env, fs,
     os::unix::fs::symlink,
@@ -33,6 +33,7 @@ const TESTS: &[(&str, fn())] = &[
     ("no_part_of_any_graph_makes_the_reader_panic", no_part_of_any_graph_makes_the_reader_panic),
     ("weights_in_the_folder_give_the_same_boxes", weights_in_the_folder_give_the_same_boxes),
     ("weights_elsewhere_are_denied", weights_elsewhere_are_denied),
+    ("only_weights_and_constants_of_the_main_graph_may_be_in_files", only_weights_and_constants_of_the_main_graph),
     ("weights_that_are_not_there_or_too_few_are_named", weights_that_are_not_there_or_too_few_are_named),
     ("what_nests_too_deep_is_refused", what_nests_too_deep_is_refused),
     ("what_the_runtime_does_not_know_is_refused_by_name", what_the_runtime_does_not_know_is_refused_by_name),
@@ -242,6 +243,45 @@ fn weights_elsewhere_are_denied() {
     let linked = Folder::of(&bytes_of("external.onnx"));
     symlink(outer.path("other.bin"), linked.path("external.bin")).unwrap();
     linked.refused(ErrorCode::ModelDenied, &["external.bin", "a link"]);
+}
+
+/// ONNX Runtime, which has the model as bytes, would look for all others in the folder of the process.
+fn only_weights_and_constants_of_the_main_graph() {
+    let tensor = external_tensor("w.bin");
+    let attribute = |number, message: &[u8]| [text(1, "value"), field(number, message)].concat();
+    let node = |kind: &str, attribute: &[u8]| [text(2, "made"), text(4, kind), field(5, attribute)].concat();
+    let dense = [attribute(5, &tensor), vec![0xa0, 0x01, 4]].concat();
+    let constant = field(1, &node("Constant", &dense));
+    let sparse = [field(1, &tensor), field(2, &tensor)];
+    let in_graph = |graph: &[u8]| field(7, &field(1, &node("If", &attribute(6, graph))));
+    let cases = [
+        ("values of a sparse weight", field(7, &field(15, &sparse[0]))),
+        ("indices of a sparse weight", field(7, &field(15, &sparse[1]))),
+        ("a sparse constant", field(7, &field(1, &node("Constant", &attribute(22, &sparse[0]))))),
+        ("many sparse ones", field(7, &field(1, &node("Constant", &attribute(23, &sparse[1]))))),
+        ("a constant that is a list", field(7, &field(1, &node("Constant", &attribute(10, &tensor))))),
+        ("another operation's", field(7, &field(1, &node("ConstantOfShape", &dense)))),
+        ("an inner graph's weight", in_graph(&field(5, &tensor))),
+        ("an inner graph's sparse weight", in_graph(&field(15, &sparse[0]))),
+        ("an inner graph's constant", in_graph(&constant)),
+        ("one of many inner graphs", field(7, &field(1, &node("If", &attribute(11, &constant))))),
+        ("a function's constant", field(25, &field(7, &node("Constant", &dense)))),
+        ("a function's default", field(25, &field(11, &dense))),
+        ("a function's sparse default", field(25, &field(11, &attribute(22, &sparse[0])))),
+        ("a function's default graph", field(25, &field(11, &attribute(6, &constant)))),
+    ];
+    for (what, bytes) in cases {
+        println!("  {what}:");
+        let folder = Folder::of(&[bytes_of("v8.onnx"), bytes].concat()).with("w.bin", [0; 4]);
+        folder.refused(ErrorCode::ModelInvalid, &["`weight`", "w.bin", "main graph"]);
+    }
+    let files = |bytes: &[u8]| {
+        let checked = Folder::of(&with_more(bytes)).with("w.bin", [0; 4]).check().unwrap();
+        checked.report.files.into_iter().map(|file| file.name).collect::<Vec<_>>()
+    };
+    for good in [constant, field(5, &tensor)] {
+        assert_eq!(files(&good), ["model.onnx", "w.bin"]);
+    }
 }
 
 fn weights_that_are_not_there_or_too_few_are_named() {

@@ -6,6 +6,7 @@ use framefleet_contract::error_code::ErrorCode;
 use framefleet_models::{
     Manifest, Model, ModelError,
     manifest::{HeadFamily, InputElement, InputTensor, Layout, Preprocessing, Resize, SideValue},
+    recognise_bytes,
 };
 use proptest::prelude::*;
 use std::{fs, path::PathBuf};
@@ -77,11 +78,13 @@ fn every_family_is_known_by_its_marks_and_filled_its_own_way() {
         ("damo_yolo.onnx", HeadFamily::DamoYolo, Preprocessing { scale: 1.0, ..Preprocessing::STRETCHED }),
         ("rf_detr.onnx", HeadFamily::DetrSigmoid, Preprocessing::IMAGENET),
         ("detr.onnx", HeadFamily::DetrSoftmax, Preprocessing::IMAGENET),
+        ("hugging_face_rt_detr.onnx", HeadFamily::DetrSigmoid, Preprocessing::STRETCHED),
         ("torchvision.onnx", HeadFamily::Torchvision, OPEN),
         ("torchvision_frcnn.onnx", HeadFamily::Torchvision, OPEN),
         ("tensorflow.onnx", HeadFamily::TfDetection, Preprocessing::RGB_BYTES),
         ("half.onnx", HeadFamily::V8, Preprocessing::ULTRALYTICS),
         ("quantised.onnx", HeadFamily::V8, Preprocessing::ULTRALYTICS),
+        ("v8_bytes.onnx", HeadFamily::V8, BYTES),
     ];
     for (name, head, preprocessing) in cases {
         let manifest = manifest(name);
@@ -94,7 +97,7 @@ fn every_family_is_known_by_its_marks_and_filled_its_own_way() {
     assert_eq!(sides, [SideValue::PixelMask]);
 }
 
-const BYTES: Preprocessing = Preprocessing { scale: 1.0, ..Preprocessing::ULTRALYTICS };
+const BYTES: Preprocessing = Preprocessing::ULTRALYTICS.as_bytes();
 const OPEN: Preprocessing = Preprocessing { resize: Resize::Letterbox, pad: 0, ..Preprocessing::STRETCHED };
 
 /// A copy of a graph with a `model.toml` beside it.
@@ -111,17 +114,105 @@ fn a_model_toml_overrides_and_says_what_cannot_be_seen() {
     assert_eq!((v8.manifest.head, v8.manifest.classes.join("")), (HeadFamily::V8, "abc".to_owned()));
     assert_eq!((v8.manifest.preprocessing.pad, v8.manifest.defaults.confidence), (0, 0.4));
     assert_ne!(v8.sha256, Model::open(&graph("v8.onnx")).unwrap().sha256, "what it says is part of the model");
-    let paddle = with_toml("paddle.onnx", "mean = [0.485, 0.456, 0.406]\nstd = [0.229, 0.224, 0.225]").unwrap();
-    assert_eq!((paddle.manifest.head, paddle.manifest.preprocessing), (HeadFamily::Paddle, Preprocessing::IMAGENET));
     let toml = "head = \"detr-softmax\"\noutputs = [\"pred_boxes\", \"logits\"]";
     let detr = with_toml("detr_small.onnx", toml).unwrap();
     assert_eq!((detr.manifest.head, detr.manifest.classes.len()), (HeadFamily::DetrSoftmax, 4));
+    let damo = with_toml("scores_and_boxes.onnx", "head = \"damo-yolo\"").unwrap();
+    assert_eq!((damo.manifest.head, damo.manifest.classes.len()), (HeadFamily::DamoYolo, 3));
     let error = with_toml("v8.onnx", "classes = [\"a\"]").unwrap_err();
     assert!(matches!(error, ModelError::Unrecognised { .. }), "{error}");
     let error = with_toml("v8.onnx", "head = \"rt-detr\"").unwrap_err();
     assert!(error.to_string().contains("does not read 1 outputs"), "{error}");
     let error = with_toml("v8.onnx", "colours = \"rgb\"").unwrap_err();
     assert!(error.code() == ErrorCode::ModelInvalid && error.to_string().contains("colours"), "{error}");
+}
+
+#[test]
+fn an_input_of_bytes_is_filled_with_bytes() {
+    let told = with_toml("v8_bytes.onnx", "head = \"v8\"\n").unwrap().manifest;
+    assert_eq!(told.preprocessing, BYTES);
+    assert!(told.reason.contains("its input is bytes"), "{}", told.reason);
+    assert!(!manifest("v8.onnx").reason.contains("bytes"));
+    let nanodet = "head = \"v8\"\nmean = [103.53, 116.28, 123.675]\nstd = [57.375, 57.12, 58.395]";
+    for toml in ["scale = 0.00392156862745098", "mean = [0.485, 0.456, 0.406]\nstd = [0.229, 0.224, 0.225]", nanodet] {
+        let error = with_toml("v8_bytes.onnx", toml).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::ModelUnrecognised);
+        assert!(error.to_string().contains("its input is bytes, but `scale`"), "{toml}: {error}");
+    }
+    assert_eq!(with_toml("v8_bytes.onnx", "mean = [0, 0, 0]\nstd = [1, 1, 1]").unwrap().manifest.preprocessing, BYTES);
+    let half = with_toml("v8_bytes.onnx", "scale = 0.5").unwrap().manifest;
+    assert_eq!(half.preprocessing, Preprocessing { scale: 0.5, ..BYTES });
+}
+
+/// A graph whose picture is an input of u8 instead of f32.
+fn with_bytes(name: &str) -> Vec<u8> {
+    with_input(name, &manifest(name).input.name, 2)
+}
+
+/// A graph whose picture is an input of another type, by its number in `TensorProto.DataType`.
+fn with_input(name: &str, input: &str, element: u8) -> Vec<u8> {
+    let mut bytes = fs::read(graph(name)).unwrap();
+    // A `ValueInfoProto`: the name, then lengths around the type's number.
+    let start = [&[0x0a, input.len() as u8], input.as_bytes(), &[0x12]].concat();
+    let place = bytes.windows(start.len()).position(|window| window == start).unwrap() + start.len() + 4;
+    assert!(bytes[place - 1] == 0x08 && [1, 2].contains(&bytes[place]));
+    bytes[place] = element;
+    bytes
+}
+
+#[test]
+fn every_family_with_an_input_of_bytes_gets_them_in_its_own_colours_and_size() {
+    let names = ["rf_detr", "rt_detr", "detr", "nanodet", "nanodet_plus", "torchvision", "damo_yolo", "v5", "yolox"];
+    for name in names {
+        let name = format!("{name}.onnx");
+        let (floats, bytes) = (manifest(&name), recognise_bytes(&with_bytes(&name), None).unwrap());
+        assert_eq!(bytes.input.element, InputElement::U8);
+        assert_eq!((bytes.head, bytes.preprocessing), (floats.head, floats.preprocessing.as_bytes()), "{name}");
+    }
+}
+
+#[test]
+fn score_and_class_at_the_end_are_told_apart_by_name() {
+    let error = recognise_bytes(&with_bytes("v7_end_to_end.onnx"), None).unwrap_err();
+    assert!(error.to_string().contains("yolo-nas-flat"), "{error}");
+    // The same graph with an input of f32, as YOLO-NAS is exported without its preprocessing.
+    let floats = recognise_bytes(&with_input("yolo_nas_flat.onnx", "input", 1), None).unwrap();
+    assert_eq!((floats.head, floats.preprocessing), (HeadFamily::YoloNasFlat, Preprocessing::ULTRALYTICS));
+}
+
+#[test]
+fn paddle_detection_is_used_when_both_mean_and_std_are_said() {
+    let (mean, std) = ("mean = [0.485, 0.456, 0.406]\n", "std = [0.229, 0.224, 0.225]\n");
+    for head in ["", "head = \"paddle\"\n"] {
+        for half in ["", "scale = 1\n", mean, std] {
+            let error = with_toml("paddle.onnx", &format!("{head}{half}")).unwrap_err().to_string();
+            assert!(error.contains("both `mean` and `std`"), "{head}{half}: {error}");
+        }
+        let both = with_toml("paddle.onnx", &format!("{head}{mean}{std}")).unwrap().manifest;
+        assert_eq!((both.head, both.preprocessing), (HeadFamily::Paddle, Preprocessing::IMAGENET));
+    }
+}
+
+#[test]
+fn two_stages_without_the_weights_of_rt_detr_are_asked_how_they_are_filled() {
+    for name in ["hugging_face_deformable.onnx", "hugging_face_deim.onnx"] {
+        refused(name, &["two stages", "both `mean` and `std`", "do_normalize"]);
+        assert!(with_toml(name, "mean = [0, 0, 0]").is_err());
+        let told = with_toml(name, "mean = [0, 0, 0]\nstd = [1, 1, 1]").unwrap().manifest;
+        assert_eq!((told.head, told.preprocessing), (HeadFamily::DetrSigmoid, Preprocessing::STRETCHED));
+        assert_eq!(told.outputs, ["pred_boxes", "logits"]);
+        let bytes = recognise_bytes(&with_input(name, "pixel_values", 2), None).unwrap();
+        assert_eq!(bytes.preprocessing, Preprocessing::STRETCHED.as_bytes());
+    }
+}
+
+#[test]
+fn a_head_of_sigmoids_that_is_only_named_is_asked_too() {
+    let toml = "head = \"detr-sigmoid\"\noutputs = [\"pred_boxes\", \"logits\"]\n";
+    let error = with_toml("detr_small.onnx", toml).unwrap_err().to_string();
+    assert!(error.contains("both `mean` and `std`"), "{error}");
+    let told = with_toml("detr_small.onnx", &format!("{toml}mean = [0, 0, 0]\nstd = [1, 1, 1]")).unwrap().manifest;
+    assert_eq!((told.head, told.classes.len()), (HeadFamily::DetrSigmoid, 5));
 }
 
 #[test]
@@ -149,6 +240,7 @@ fn what_only_looks_like_a_detector_is_refused_with_what_was_seen() {
     refused("end_to_end_bare.onnx", &["[1,300,6]"]);
     refused("detr_small.onnx", &["detr-softmax", "`pred_boxes` f32 [1,3,4]"]);
     refused("paddle.onnx", &["`mean`", "PP-YOLOE+"]);
+    refused("scores_and_boxes.onnx", &["[B,84,3] and [B,84,4]", "DAMO-YOLO", "`output` f32 [1,84,3]", "`962` f32"]);
 }
 
 #[test]

@@ -10,9 +10,9 @@ const USAGE: &str = "usage: fuzz-models-corpus GRAPHS FOLDER DICTIONARY";
 
 /// One with every key, and one for each way to say what the head and the classes are.
 const TOMLS: [&str; 5] = [
-    "head = \"detr-sigmoid\"\noutputs = [\"b\", \"a\"]\nclasses = [\"cat\", \"dog\"]\nstride = 16\nimage_size = 320\n\
-     colour = \"bgr\"\nscale = 1\nmean = [1, 2, 3]\nstd = [4.0, 5.0, 6.0]\nresize = \"letterbox\"\n\
-     placement = \"top-left\"\nrounding = \"truncate\"\npad = 7\nconfidence = 0.3\niou = 0.4\nclass_agnostic = true\n\
+    "head = \"detr-sigmoid\"\noutputs = [\"b\", \"a\"]\nclasses = [\"cat\", \"dog\"]\nstride = 16\n\
+     image_size = 320\nwarm_up = [640, 481]\ncolour = \"bgr\"\nscale = 1\nmean = [1, 2, 3]\nstd = [4.0, 5.0, 6.0]\n\
+     resize = \"letterbox\"\nplacement = \"top-left\"\nrounding = \"truncate\"\npad = 7\nconfidence = 0.3\niou = 0.4\nclass_agnostic = true\n\
      max_detections = 50\n[tracker]\ntrack_thresh = 0.5\n",
     "head = \"v8\"\noutputs = [\"output0\"]\nclasses = \"coco\"\n",
     "head = \"end-to-end\"\nclasses = \"coco-91\"\n",
@@ -31,7 +31,8 @@ const WORDS: &[&str] = &[
     "cls_pred_stride_8", "dis_pred_stride_16", "detection_boxes", "detection_scores", "output0",
     "task", "detect", "stride", "names", "imgsz", "channels", "description", "head", "RTDETRDecoder", "rt-detr",
     "libreyolo_version", "location", "{0: 'a'}", "['a', 'b']", "\\\\u00e9",
-    "outputs = [", "coco", "coco-91", "image_size", "max_detections", "[tracker]", "track_thresh", "yolox",
+    "enc_score_head.bias", "decoder.layers.0.final_layer_norm.bias", "flat_predictions",
+    "outputs = [", "coco", "coco-91", "image_size", "warm_up", "max_detections", "[tracker]", "track_thresh", "yolox",
     "yolox-decoded", "nms-outputs", "damo-yolo", "paddle", "nanodet", "torchvision", "tf-detection", "detr-softmax",
 ];
 

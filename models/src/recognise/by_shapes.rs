@@ -11,7 +11,7 @@ use crate::{
 
 pub fn guess(header: &Header, inputs: &Inputs, metadata: &Metadata) -> Result<Guess, Refusal> {
     if let [first, second] = header.outputs.as_slice() {
-        return two_outputs(first, second, inputs);
+        return two_outputs(header, [first, second], inputs);
     }
     let [output] = header.outputs.as_slice() else {
         return refuse(format!("it has {} outputs that are those of no known head", header.outputs.len()));
@@ -19,7 +19,7 @@ pub fn guess(header: &Header, inputs: &Inputs, metadata: &Metadata) -> Result<Gu
     if !is_float(output) {
         return refuse(format!("its output is {}, not floating-point numbers", output.element.describe()));
     }
-    if let Some(guess) = listed_by_picture(output, inputs) {
+    if let Some(guess) = listed_by_picture(output, inputs)? {
         return Ok(guess);
     }
     let shape = Shape::read(output, inputs)?;
@@ -50,9 +50,12 @@ pub fn as_told(header: &Header, inputs: &Inputs, toml: &ModelToml, family: HeadF
         None if lists_detections(family) => Classes::Listed,
         None => return refuse("its number of classes is open; list `classes` in model.toml"),
     };
-    let guess =
-        one(family, &found, classes, preprocessing_of(family, inputs), "model.toml says what head it has".to_owned());
-    Ok(guess)
+    match family {
+        HeadFamily::Paddle => super::by_names::ask_paddle(inputs, toml)?,
+        HeadFamily::DetrSigmoid => super::by_names::ask_detr(inputs, toml, "it is told to be a DETR with sigmoids")?,
+        _ => (),
+    }
+    Ok(one(family, &found, classes, preprocessing_of(family), "model.toml says what head it has".to_owned()))
 }
 
 fn check_count(family: HeadFamily, outputs: usize) -> Result<(), Refusal> {
@@ -103,7 +106,7 @@ fn count_classes(family: HeadFamily, outputs: &[&Value]) -> Option<usize> {
     }
 }
 
-fn preprocessing_of(family: HeadFamily, inputs: &Inputs) -> Preprocessing {
+fn preprocessing_of(family: HeadFamily) -> Preprocessing {
     match family {
         HeadFamily::Yolox | HeadFamily::YoloxDecoded => Preprocessing::YOLOX,
         HeadFamily::DamoYolo => super::by_names::DAMO_YOLO,
@@ -115,7 +118,6 @@ fn preprocessing_of(family: HeadFamily, inputs: &Inputs) -> Preprocessing {
         | HeadFamily::DetrSigmoid
         | HeadFamily::Paddle => Preprocessing::STRETCHED,
         HeadFamily::TfDetection => Preprocessing::RGB_BYTES,
-        _ if inputs.picture.element == InputElement::U8 => super::by_names::YOLO_NAS,
         _ => Preprocessing::ULTRALYTICS,
     }
 }
@@ -142,8 +144,9 @@ fn one(
     }
 }
 
-/// Scores and boxes of every place, as DAMO-YOLO gives them.
-fn two_outputs(scores: &Value, boxes: &Value, inputs: &Inputs) -> Result<Guess, Refusal> {
+/// Scores and boxes of every place, as DAMO-YOLO gives them. Others give such, too, and are filled in other ways; its mark
+/// is how it begins.
+fn two_outputs(header: &Header, [scores, boxes]: [&Value; 2], inputs: &Inputs) -> Result<Guess, Refusal> {
     let unknown = "its two outputs are those of no known head";
     let (Ok(score_shape), Ok(box_shape)) = (Shape::read(scores, inputs), Shape::read(boxes, inputs)) else {
         return refuse(unknown);
@@ -154,30 +157,41 @@ fn two_outputs(scores: &Value, boxes: &Value, inputs: &Inputs) -> Result<Guess, 
         && box_shape.columns == Some(4)
         && score_shape.rows == box_shape.rows
         && score_shape.is_places(score_shape.rows, 1);
-    match score_shape.columns {
-        // Boxes with four classes could be either way around.
-        Some(classes) if fits && classes != 4 => {
-            let reason =
-                format!("{} and {} have one place for each cell: DAMO-YOLO", score_shape.show(), box_shape.show());
-            let classes = Classes::Counted(classes);
-            Ok(one(HeadFamily::DamoYolo, &[scores, boxes], classes, super::by_names::DAMO_YOLO, reason))
-        }
-        _ => refuse(unknown),
+    // Boxes with four classes could be either way around.
+    let Some(classes) = score_shape.columns.filter(|&classes| fits && classes != 4) else {
+        return refuse(unknown);
+    };
+    let shapes = format!("{} and {}", score_shape.show(), box_shape.show());
+    if !super::by_names::has_focus(header, inputs) {
+        return refuse(format!(
+            "its outputs {shapes} have the shapes of DAMO-YOLO's, but it does not begin as that does, which moves \
+             neighbouring pixels into channels"
+        ));
     }
+    let reason = format!("{shapes} have one place for each cell, and neighbouring pixels become channels: DAMO-YOLO");
+    let classes = Classes::Counted(classes);
+    Ok(one(HeadFamily::DamoYolo, &[scores, boxes], classes, super::by_names::DAMO_YOLO, reason))
 }
 
-/// `[N, 7]`: YOLO-NAS where the input is bytes, v7 where it is not.
-fn listed_by_picture(output: &Value, inputs: &Inputs) -> Option<Guess> {
-    let [_, columns] = output.shape.as_deref()? else { return None };
+/// `[N, 7]`: score and class are the other way around in v7, and YOLO-NAS's exporter gives its output a name.
+fn listed_by_picture(output: &Value, inputs: &Inputs) -> Result<Option<Guess>, Refusal> {
+    let Some([_, columns]) = output.shape.as_deref() else { return Ok(None) };
     if columns.fixed() != Some(7) {
-        return None;
+        return Ok(None);
     }
-    let (family, what) = if inputs.picture.element == InputElement::U8 {
-        (HeadFamily::YoloNasFlat, "YOLO-NAS in its flat format")
-    } else {
-        (HeadFamily::V7EndToEnd, "v7 end to end")
+    let is_nas = output.name.contains("flat_predictions");
+    let (family, what) = match inputs.picture.element {
+        _ if is_nas => (HeadFamily::YoloNasFlat, "YOLO-NAS in its flat format"),
+        InputElement::U8 => {
+            return refuse(
+                "its output [N,7] could have class and score (v7) or score and class (YOLO-NAS) at the end: set `head` to \
+                 \"v7-end-to-end\" or \"yolo-nas-flat\"",
+            );
+        }
+        _ => (HeadFamily::V7EndToEnd, "v7 end to end"),
     };
-    Some(one(family, &[output], Classes::Listed, preprocessing_of(family, inputs), format!("[N,7]: {what}")))
+    let reason = format!("[N,7]: {what}");
+    Ok(Some(one(family, &[output], Classes::Listed, preprocessing_of(family), reason)))
 }
 
 /// An output's last two dimensions, and how many places the input's size has.

@@ -112,11 +112,13 @@ def v8(file, columns, classes=3, metadata=None, batch=1, side=SIDE, extra=None):
     graph.save(file, [batch, 3, side, side], [("output0", [batch, 4 + classes + (extra or 0), PLACES])], metadata)
 
 
-def v8_open(file):
-    """An open height and width: one place for each cell, its first score the cell's mean of red."""
-    graph, levels = Graph(), []
+def v8_seen(file, sides, type_=TensorProto.FLOAT):
+    """One place for each cell, its first score the cell's mean of red. Bytes are scaled in the graph."""
+    graph, levels, picture = Graph(), [], "images"
+    if type_ == TensorProto.UINT8:
+        picture = graph.node("Mul", graph.node("Cast", picture, to=TensorProto.FLOAT), graph.constant(np.float32([1 / 255])))
     for stride in (8, 16, 32):
-        mean = graph.node("AveragePool", "images", kernel_shape=[stride, stride], strides=[stride, stride])
+        mean = graph.node("AveragePool", picture, kernel_shape=[stride, stride], strides=[stride, stride])
         # Channels of a place: a box of one stride around (stride, stride), and the three means as scores.
         weights = np.zeros((7, 3, 1, 1), np.float32)
         weights[4:, :, 0, 0] = np.eye(3)
@@ -125,7 +127,7 @@ def v8_open(file):
         levels.append(graph.node("Reshape", cell, graph.constant(np.array([0, 7, -1]))))
     graph.node("Concat", *levels, out="output0", axis=2)
     shape = ["batch", 7, "anchors"]
-    graph.save(file, ["batch", 3, "height", "width"], [("output0", shape)], ultralytics())
+    graph.save(file, ["batch", 3, *sides], [("output0", shape)], ultralytics(), input_type=type_)
 
 
 def v5(file, rows, classes=3):
@@ -237,6 +239,37 @@ def centres(boxes):
     return np.float32(np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1) / SIDE)
 
 
+def damo_yolo(file, scores, corners):
+    """It begins with the four pictures of every second row and column, which become channels."""
+    graph, quarters = Graph(), []
+    for row, column in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        picture = "images"
+        for axis, start in ((2, row), (3, column)):
+            bounds = (graph.constant(np.array([n])) for n in (start, SIDE, axis, 2))
+            picture = graph.node("Slice", picture, *bounds)
+        quarters.append(picture)
+    graph.node("Concat", *quarters, axis=1)
+    graph.node("Identity", graph.constant(scores), out="output")
+    graph.node("Identity", graph.constant(corners), out="962")
+    graph.save(file, [1, 3, SIDE, SIDE], [("output", scores.shape), ("962", corners.shape)])
+
+
+def two_stages(file, weights):
+    """Hugging Face's: a first stage picks the best places, and its weights have names."""
+    scores = np.float32([[0, 0, 0.9], [0.8, 0, 0], [0, 0.1, 0]])
+    graph = Graph()
+    logits = graph.constant(logit(scores)[None])
+    for name in weights:
+        graph.constants.append(numpy_helper.from_array(np.zeros(3, np.float32), name))
+        logits = graph.node("Add", logits, name)
+    best = graph.node("ReduceMax", logits, axes=[-1], keepdims=0)
+    graph.nodes.append(helper.make_node("TopK", [best, graph.constant(np.array([3]))], ["scores", "places"], axis=1))
+    graph.node("Identity", logits, out="logits")
+    graph.node("Identity", graph.constant(centres(BOXES)[None]), out="pred_boxes")
+    f32, pixels = np.dtype(np.float32), {"pixel_values": (TensorProto.FLOAT, [1, 3, SIDE, SIDE])}
+    graph.save_with(file, pixels, [("logits", f32, [1, 3, 3]), ("pred_boxes", f32, [1, 3, 4])])
+
+
 def listed_families():
     square = {"images": (TensorProto.FLOAT, [1, 3, SIDE, SIDE])}
     names = ultralytics() | {"head": "RTDETRDecoder"}
@@ -269,7 +302,8 @@ def listed_families():
     places = np.zeros((1, PLACES, 3), np.float32)
     corners = np.zeros((1, PLACES, 4), np.float32)
     places[0, [5, 60, 80]], corners[0, [5, 60, 80]] = one_hot, BOXES
-    constants("damo_yolo.onnx", {"output": places, "962": corners}, square)
+    damo_yolo("damo_yolo.onnx", places, corners)
+    constants("scores_and_boxes.onnx", {"output": places, "962": corners}, square)
 
     rows = np.concatenate([column(CLASSES), column(SCORES), BOXES], axis=1)
     paddle = {"image": (TensorProto.FLOAT, ["b", 3, SIDE, SIDE]), "scale_factor": (TensorProto.FLOAT, ["b", 2])}
@@ -287,6 +321,11 @@ def listed_families():
     f32 = np.dtype(np.float32)
     graph.save_with("detr.onnx", pixels, [("logits", f32, [1, 3, 92]), ("pred_boxes", f32, [1, 3, 4])])
     constants("detr_small.onnx", {"logits": logits[..., :5], "pred_boxes": centres(BOXES)[None]}, pixels)
+
+    score, norm = "model.enc_score_head.bias", "model.decoder.layers.0.final_layer_norm.bias"
+    two_stages("hugging_face_rt_detr.onnx", [score, norm])
+    two_stages("hugging_face_deformable.onnx", ["model.decoder.class_embed.0.bias", norm])
+    two_stages("hugging_face_deim.onnx", [score])
 
     vision = {"boxes": BOXES, "scores": SCORES, "labels": CLASSES.astype(np.int64)}
     constants("torchvision.onnx", vision, {"image": (TensorProto.FLOAT, [3, SIDE, SIDE])})
@@ -464,7 +503,8 @@ def main():
     v8("v8_segment.onnx", {}, metadata=ultralytics("segment"))
     v8("v8_wrong_names.onnx", {}, metadata=ultralytics(names="{0: 'person'}"))
     v8("v8_broken_names.onnx", {}, metadata=ultralytics(names="{0: person}"))
-    v8_open("v8_open.onnx")
+    v8_seen("v8_open.onnx", ["height", "width"])
+    v8_seen("v8_bytes.onnx", [SIDE, SIDE], TensorProto.UINT8)
     v5("v5.onnx", {100: [20, 24, 16, 8, 0.9, 0.1, 0.2, 0.8], 251: [40, 40, 10, 10, 0.5, 0.5, 0.1, 0.1]})
     rows = [[4, 8, 20, 24, 0.3, 2], [30, 30, 50, 60, 0.9, 0], [30, 30, 50, 60, 0.8, 0], [1, 1, 9, 9, 0.7, 7]]
     end_to_end("end_to_end.onnx", rows, ultralytics())

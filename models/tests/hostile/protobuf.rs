@@ -28,6 +28,13 @@ pub fn entry(key: &str, value: &str) -> Vec<u8> {
     [text(1, key), text(2, value)].concat()
 }
 
+/// A `TensorProto` of one f32 that is in another file.
+pub fn external_tensor(location: &str) -> Vec<u8> {
+    let entries = [entry("location", location), entry("offset", "0"), entry("length", "4")];
+    let entries: Vec<u8> = entries.iter().flat_map(|entry| field(13, entry)).collect();
+    [integer(1, 1), integer(2, 1), text(8, "weight"), entries, integer(14, 1)].concat()
+}
+
 /// A `ValueInfoProto` of f32.
 pub fn value(name: &str, shape: &[i64]) -> Vec<u8> {
     let dimensions: Vec<u8> = shape.iter().flat_map(|size| field(1, &integer(1, *size))).collect();
