@@ -4,7 +4,7 @@ use super::status::State;
 use crate::{
     Manifest, ModelError,
     check::{Checked, ModelPlace},
-    layout::{Fingerprint, Found},
+    layout::{Fingerprint, Found, KnownWeights, Marks},
     version,
 };
 use framefleet_contract::identity::Sha256;
@@ -17,6 +17,14 @@ use std::{
 
 /// Versions whose files are gone that are still listed.
 const RETIRED_SHOWN: usize = 32;
+
+/// How long a model waits for files that may be its weights and do not stand still: some are being copied for that
+/// long, and others, such as a log, never end.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
+/// A refused model whose neighbours change is tried again when they stood still for twice as long as the time before,
+/// up to `settle` doubled so often: what is written there all day must not start a check all day.
+const MOST_DOUBLINGS: u32 = 7;
 
 /// A version of a model. A name's newest version is its last.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,10 +66,35 @@ pub(super) struct Entry {
     pub ready: Option<Ready>,
     /// A version that may serve and is wanted, but whose bytes were let go.
     pub wanted: bool,
-    /// Since when its files look as they do.
+    weights: Weights,
+    /// What is the version's by its place.
+    own: Still,
+    /// What is beside a file without versions, as far as that counts.
+    beside: Still,
+    /// Since when its own files look as they do, however often it was tried out since.
+    unchanged_since: Instant,
+    /// In a row, of the same files.
+    refusals: u32,
+    /// It is refused, and what may be its weights is not what it was.
+    again: bool,
+    missing_since: Option<Instant>,
+}
+
+/// Whether somebody may still be writing.
+#[derive(Debug, Clone, Copy)]
+struct Still {
     since: Instant,
     settled: bool,
-    missing_since: Option<Instant>,
+}
+
+/// Which files beside it a model needs: no one but the check knows.
+#[derive(Debug)]
+enum Weights {
+    /// It may be all of them.
+    Unknown,
+    /// They never stand still, so it is tried out as if it needed none.
+    Ignored,
+    Known(Vec<String>),
 }
 
 /// What is kept of a model that was checked.
@@ -101,11 +134,14 @@ impl Entries {
                 continue;
             }
             self.retired.retain(|retired| *retired != key);
-            let complete = renamed.iter().any(|path| found.place.onnx.starts_with(path))
-                || is_older(&found.fingerprint, wall, settle);
+            let complete = renamed.iter().any(|path| found.place.onnx.starts_with(path));
+            let older = |marks| is_older(marks, wall, settle);
+            let (own, beside) = (older(&found.fingerprint.own), older(&found.fingerprint.beside));
             let entry = self.entries.entry(key).or_insert_with(|| Entry::new(&found, now));
             entry.absorb(found, now);
-            entry.settled |= complete || now.saturating_duration_since(entry.since) >= settle;
+            entry.own.settled |= complete || own;
+            entry.beside.settled |= beside || entry.needs_nothing_beside();
+            entry.settle(now, settle);
         }
         self.drop_missing(&seen, now, settle)
     }
@@ -124,9 +160,9 @@ impl Entries {
 
     /// When a version that waits may have settled.
     pub(super) fn next_to_settle(&self, settle: Duration) -> Option<Instant> {
-        let waiting = self.entries.values().filter(|entry| entry.state == State::Waiting && !entry.settled);
-        let missing = self.entries.values().filter_map(|entry| entry.missing_since);
-        waiting.map(|entry| entry.since).chain(missing).min().map(|since| since + settle)
+        let waiting = self.entries.values().filter_map(|entry| entry.next_to_settle(settle));
+        let missing = self.entries.values().filter_map(|entry| entry.missing_since.map(|since| since + settle));
+        waiting.chain(missing).min()
     }
 
     /// Of the versions that may serve the one that should: the pinned one, else the newest. `None` leaves what serves:
@@ -160,6 +196,12 @@ impl Entries {
         let first = Key { name: name.to_owned(), version: None };
         let name = name.to_owned();
         self.entries.range(first..).take_while(move |(key, _)| key.name == name)
+    }
+
+    /// As far as it is known for models without versions.
+    pub(super) fn known_weights(&self) -> KnownWeights<'_> {
+        let flat = self.entries.iter().filter(|(key, _)| key.version.is_none());
+        flat.filter_map(|(key, entry)| Some((key.name.as_str(), entry.weights()?))).collect()
     }
 
     pub(super) fn get_mut(&mut self, key: &Key) -> Option<&mut Entry> {
@@ -218,17 +260,27 @@ impl Entry {
             outside: found.refusal.clone(),
             ready: None,
             wanted: false,
-            since: now,
-            settled: false,
+            weights: Weights::Unknown,
+            own: Still::since(now),
+            beside: Still::since(now),
+            unchanged_since: now,
+            refusals: 0,
+            again: false,
             missing_since: None,
         }
     }
 
-    /// Its files were not what they were: everything begins anew.
+    /// Its files were not what they were: everything begins anew, but for what is known of the same ONNX file.
     pub(super) fn wait(&mut self, fingerprint: Fingerprint, now: Instant) {
-        let outside = self.outside.take();
-        let place = self.place.clone();
-        *self = Self::new(&Found { place, fingerprint, refusal: outside }, now);
+        let is_same = self.fingerprint.own == fingerprint.own;
+        let (place, refusal) = (self.place.clone(), self.outside.take());
+        let new = Self::new(&Found { place, fingerprint, refusal }, now);
+        let old = std::mem::replace(self, new);
+        if is_same {
+            self.weights = old.weights;
+            self.unchanged_since = old.unchanged_since;
+            self.refusals = old.refusals;
+        }
     }
 
     pub(super) fn refuse(&mut self, error: ModelError) {
@@ -236,14 +288,33 @@ impl Entry {
         self.error = Some(error);
         self.ready = None;
         self.wanted = false;
+        self.again = false;
+        self.refusals += 1;
+        if matches!(self.weights, Weights::Ignored) {
+            self.weights = Weights::Unknown;
+        }
     }
 
     pub(super) fn accept(&mut self, checked: Checked) {
         let (sha256, manifest) = (checked.model.sha256.clone(), checked.model.manifest.clone());
+        let weights = checked.report.files.iter().skip(1).map(|file| file.name.clone()).collect::<Vec<_>>();
+        self.fingerprint.narrow(&self.place, &weights);
+        self.weights = Weights::Known(weights);
         self.state = State::Ready;
         self.error = None;
         self.ready = Some(Ready { sha256, manifest, checked: Some(checked) });
         self.wanted = false;
+        self.again = false;
+        self.refusals = 0;
+    }
+
+    /// The files beside it that count; `None` where all of them do.
+    pub(super) fn weights(&self) -> Option<&[String]> {
+        match &self.weights {
+            Weights::Unknown => None,
+            Weights::Ignored => Some(&[]),
+            Weights::Known(names) => Some(names),
+        }
     }
 
     /// What is wrong with it from the outside, if something is.
@@ -254,14 +325,59 @@ impl Entry {
     fn absorb(&mut self, found: Found, now: Instant) {
         self.missing_since = None;
         let reason = |error: &Option<ModelError>| error.as_ref().map(ToString::to_string);
-        if self.fingerprint != found.fingerprint || reason(&self.outside) != reason(&found.refusal) {
+        if self.fingerprint.own != found.fingerprint.own || reason(&self.outside) != reason(&found.refusal) {
             self.outside = found.refusal;
             self.wait(found.fingerprint, now);
+        } else if self.fingerprint.beside != found.fingerprint.beside {
+            self.absorb_beside(found.fingerprint, now);
         }
     }
 
+    fn absorb_beside(&mut self, fingerprint: Fingerprint, now: Instant) {
+        if self.state == State::Ready {
+            return self.wait(fingerprint, now);
+        }
+        self.fingerprint = fingerprint;
+        self.beside = Still::since(now);
+        self.again = matches!(self.state, State::Refused { .. }) && !self.needs_nothing_beside();
+    }
+
+    /// There is nothing, or what is wrong with the model lies elsewhere.
+    fn needs_nothing_beside(&self) -> bool {
+        self.fingerprint.beside.is_empty() || self.outside.is_some()
+    }
+
+    fn settle(&mut self, now: Instant, settle: Duration) {
+        self.own.settle(now, settle);
+        self.beside.settle(now, self.patience(settle));
+        let waited = now.saturating_duration_since(self.unchanged_since);
+        let is_late = self.state == State::Waiting && !self.beside.settled && waited >= LONGEST_WAIT;
+        if is_late && matches!(self.weights, Weights::Unknown) {
+            self.fingerprint.narrow(&self.place, &[]);
+            self.weights = Weights::Ignored;
+            self.beside.settled = true;
+        }
+    }
+
+    fn next_to_settle(&self, settle: Duration) -> Option<Instant> {
+        match self.state {
+            State::Waiting if !self.own.settled => Some(self.own.since + settle),
+            State::Waiting if !self.beside.settled => Some(self.beside.since + self.patience(settle)),
+            State::Refused { .. } if self.again && !self.beside.settled => {
+                Some(self.beside.since + self.patience(settle))
+            }
+            _ => None,
+        }
+    }
+
+    /// How long what is beside it must stand still.
+    fn patience(&self, settle: Duration) -> Duration {
+        settle * (1 << self.refusals.min(MOST_DOUBLINGS))
+    }
+
     fn is_due(&self) -> bool {
-        self.is_there() && self.settled && (self.state == State::Waiting || self.wanted)
+        let is_open = self.state == State::Waiting || self.wanted || self.again;
+        self.is_there() && self.own.settled && self.beside.settled && is_open
     }
 
     fn is_there(&self) -> bool {
@@ -269,11 +385,21 @@ impl Entry {
     }
 }
 
+impl Still {
+    fn since(now: Instant) -> Self {
+        Self { since: now, settled: false }
+    }
+
+    fn settle(&mut self, now: Instant, patience: Duration) {
+        self.settled |= now.saturating_duration_since(self.since) >= patience;
+    }
+}
+
 /// Whether the files had settled before anybody looked. A clock that goes behind makes them wait, and no harm.
-fn is_older(fingerprint: &Fingerprint, wall: SystemTime, settle: Duration) -> bool {
+fn is_older(marks: &Marks, wall: SystemTime, settle: Duration) -> bool {
     let Ok(wall) = wall.duration_since(SystemTime::UNIX_EPOCH) else { return false };
     let settled = i128::try_from(wall.saturating_sub(settle).as_nanos()).unwrap_or(0);
-    fingerprint.last_change().is_some_and(|last| last < settled)
+    marks.last_change().is_some_and(|last| last < settled)
 }
 
 #[cfg(test)]
@@ -308,13 +434,22 @@ mod tests {
         fn look(&mut self, after: Duration, renamed: &[&Path]) -> BTreeSet<String> {
             self.now += after;
             let renamed = renamed.iter().map(|path| (*path).to_owned()).collect();
-            let found = layout::scan(self.directory.path(), None).unwrap();
+            let found = layout::scan(self.directory.path(), None, &self.entries.known_weights()).unwrap();
             let look = Look { found, renamed: &renamed, now: self.now, wall: self.wall, settle: SETTLE };
             self.entries.absorb(look)
         }
 
         fn due(&self) -> Option<(String, Option<String>)> {
             self.entries.next_to_check(&BTreeMap::new()).map(|key| (key.name, key.version))
+        }
+
+        fn only(&self) -> &Entry {
+            self.entries.iter().next().unwrap().1
+        }
+
+        fn refuse(&mut self, name: &str) {
+            let key = Key { name: name.to_owned(), version: None };
+            self.entries.get_mut(&key).unwrap().refuse(ModelError::Changed { model: name.to_owned() });
         }
 
         fn ready(&mut self, name: &str, version: Option<&str>) {
@@ -361,6 +496,74 @@ mod tests {
         told.write("x.onnx", "xy");
         told.look(Duration::ZERO, &[]);
         assert_eq!(told.due().unwrap().0, "deep");
+    }
+
+    #[test]
+    fn weights_beside_a_file_count_when_they_stood_still_too() {
+        let mut told = Told::new();
+        let path = told.write("x.onnx", "x");
+        for n in 1..10 {
+            told.write("weights", &"w".repeat(n));
+            told.look(SETTLE, &[&path]);
+            assert_eq!(told.due(), None);
+        }
+        assert_eq!(told.entries.next_to_settle(SETTLE), Some(told.now + SETTLE));
+        told.look(SETTLE, &[]);
+        assert!(told.due().is_some());
+        told.ready("x", None);
+        // It needs no weights, so these are not its own.
+        told.write("weights", "others");
+        told.look(SETTLE, &[]);
+        assert_eq!((told.due(), &told.only().state), (None, &State::Ready));
+    }
+
+    #[test]
+    fn what_never_stands_still_holds_a_model_up_for_a_minute() {
+        let mut told = Told::new();
+        told.write("x.onnx", "x");
+        let begin = told.now;
+        for n in 1.. {
+            told.write("log", &"l".repeat(n));
+            told.look(SETTLE * 20, &[]);
+            if told.due().is_some() {
+                break;
+            }
+            assert!(told.now < begin + LONGEST_WAIT * 2);
+        }
+        assert!(told.now >= begin + LONGEST_WAIT);
+        // If it is refused, the log may have been of its weights after all.
+        told.refuse("x");
+        told.write("log", "whole");
+        told.look(SETTLE, &[]);
+        assert_eq!(told.due(), None);
+        told.look(SETTLE * 2, &[]);
+        assert!(told.due().is_some());
+    }
+
+    #[test]
+    fn a_refused_model_is_tried_again_ever_more_seldom_when_something_beside_it_changes() {
+        let mut told = Told::new();
+        told.write("x.onnx", "x");
+        told.look(Duration::ZERO, &[]);
+        told.look(SETTLE, &[]);
+        for n in 1..20 {
+            assert!(told.due().is_some());
+            told.refuse("x");
+            told.write("log", &"l".repeat(n));
+            told.look(SETTLE, &[]);
+            assert!(matches!(told.only().state, State::Refused { .. }), "what is known of it stays known");
+            let patience = SETTLE * (1 << n.min(7));
+            assert_eq!(told.entries.next_to_settle(SETTLE), Some(told.now + patience));
+            told.look(patience - SETTLE / 2, &[]);
+            assert_eq!(told.due(), None);
+            told.look(SETTLE / 2, &[]);
+        }
+        // With another file it begins anew.
+        told.refuse("x");
+        told.write("x.onnx", "xy");
+        told.look(SETTLE, &[]);
+        told.look(SETTLE, &[]);
+        assert!(told.due().is_some());
     }
 
     #[test]

@@ -102,7 +102,8 @@ impl Follower {
         // Before the look, so that what comes after it is told.
         self.watch.ensure(&self.follow.directory, &self.signal);
         let renamed = self.signal.take();
-        let found = layout::scan(&self.follow.directory, self.follow.only.as_deref());
+        let only = self.follow.only.as_deref();
+        let found = layout::scan(&self.follow.directory, only, &self.entries.known_weights());
         self.note_readable(found.as_ref().err());
         if let Ok(found) = found {
             let settle = self.follow.settle;
@@ -142,7 +143,8 @@ impl Follower {
             return self.refuse(key, refusal);
         }
         let place = entry.place.clone();
-        let before = Fingerprint::of(&place);
+        let weights = entry.weights().map(<[String]>::to_vec);
+        let before = Fingerprint::of(&place, weights.as_deref());
         if before != entry.fingerprint {
             return entry.wait(before, Instant::now());
         }
@@ -151,7 +153,7 @@ impl Follower {
         let start = Instant::now();
         let result = self.checker.check(&place);
         metrics::count_check(result.as_ref().map(|_| ()).map_err(ModelError::code), start.elapsed());
-        let after = Fingerprint::of(&place);
+        let after = Fingerprint::of(&place, weights.as_deref());
         let Some(entry) = self.entries.get_mut(key) else { return };
         match result {
             _ if after != before => entry.wait(after, Instant::now()),

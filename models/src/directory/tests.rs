@@ -210,6 +210,46 @@ fn a_truncated_replacement_changes_nothing_and_a_good_one_does() {
 }
 
 #[test]
+fn weights_that_come_later_or_are_replaced_make_another_model() {
+    let dropped = Dropped::new();
+    dropped.copy("external.onnx", "x.onnx");
+    dropped.copy("external.onnx", "deep/1/model.onnx");
+    let directory = dropped.start();
+    let places = [("x", None, "external.bin"), ("deep", Some("1"), "deep/1/external.bin")];
+    for (name, version, weights) in places {
+        until_state(&directory, name, version, "refused");
+        assert!(directory.wait_for(name, DEADLINE).unwrap_err().to_string().contains("external.bin"));
+        dropped.copy("external.bin", weights);
+        until_serves(&directory, name, version);
+    }
+    for (name, version, weights) in places {
+        let first = directory.current(name).unwrap();
+        fs::remove_file(dropped.path(weights)).unwrap();
+        until_state(&directory, name, version, "refused");
+        assert!(Arc::ptr_eq(&first, &directory.current(name).unwrap()));
+        fs::write(dropped.path(weights), "other weights").unwrap();
+        until(&directory, |published| !Arc::ptr_eq(&published.serving[name], &first));
+    }
+}
+
+#[test]
+fn what_lies_beside_a_model_that_needs_none_of_it_disturbs_nothing() {
+    let dropped = Dropped::new();
+    dropped.copy("v8.onnx", "x.onnx");
+    fs::write(dropped.path("notes.txt"), "text").unwrap();
+    let directory = dropped.start();
+    let first = directory.wait_for("x", DEADLINE).unwrap();
+    fs::write(dropped.path("notes.txt"), "other text").unwrap();
+    fs::write(dropped.path("weights.bin"), "of another model").unwrap();
+    let written = Instant::now();
+    while written.elapsed() < SETTLE * 3 {
+        next_look(&directory);
+    }
+    assert_eq!((dropped.noted.count(), status(&directory, "x", None).state), (1, State::Ready));
+    assert!(Arc::ptr_eq(&first, &directory.current("x").unwrap()));
+}
+
+#[test]
 fn a_file_that_is_deleted_is_retired_and_one_that_comes_back_serves() {
     let dropped = Dropped::new();
     dropped.copy("v8.onnx", "x.onnx");
