@@ -18,6 +18,10 @@ use std::{
 /// Versions whose files are gone that are still listed.
 const RETIRED_SHOWN: usize = 32;
 
+/// How far behind ours the clock of a file server may be. By one that is further behind, a file that is being written
+/// looks old.
+const CLOCKS_DIFFER: Duration = Duration::from_mins(10);
+
 /// How long a model waits for files that may be its weights and do not stand still: some are being copied for that
 /// long, and others, such as a log, never end.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
@@ -395,10 +399,10 @@ impl Still {
     }
 }
 
-/// Whether the files had settled before anybody looked. A clock that goes behind makes them wait, and no harm.
+/// Whether the files had settled before anybody looked, whoever's clock they have their times from.
 fn is_older(marks: &Marks, wall: SystemTime, settle: Duration) -> bool {
     let Ok(wall) = wall.duration_since(SystemTime::UNIX_EPOCH) else { return false };
-    let settled = i128::try_from(wall.saturating_sub(settle).as_nanos()).unwrap_or(0);
+    let settled = i128::try_from(wall.saturating_sub(settle.max(CLOCKS_DIFFER)).as_nanos()).unwrap_or(0);
     marks.last_change().is_some_and(|last| last < settled)
 }
 
@@ -481,8 +485,21 @@ mod tests {
     fn a_file_that_is_old_counts_at_once() {
         let mut told = Told::new();
         told.write("x.onnx", "x");
-        told.wall += SETTLE * 4;
+        told.wall += CLOCKS_DIFFER + SETTLE;
         told.look(Duration::ZERO, &[]);
+        assert!(told.due().is_some());
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_is_not_old_where_the_servers_clock_is_behind() {
+        let mut told = Told::new();
+        told.wall += CLOCKS_DIFFER / 2;
+        for n in 1..10 {
+            told.write("x.onnx", &"x".repeat(n));
+            told.look(SETTLE / 2, &[]);
+            assert_eq!(told.due(), None);
+        }
+        told.look(SETTLE, &[]);
         assert!(told.due().is_some());
     }
 
