@@ -40,7 +40,7 @@ pub(crate) fn scan(directory: &Path, only: Option<&str>, weights: &KnownWeights<
     for (name, path) in others {
         let versions = scan.versions(name, path);
         if let Some(file) = found.iter().position(|file| file.place.version.is_none() && file.place.name == *name)
-            && !versions.is_empty()
+            && versions.iter().any(|found| found.place.version.is_some())
         {
             let both = two_of_one_name(name, &found[file].place.onnx, path);
             found[file].refusal = Some(both.clone());
@@ -82,16 +82,10 @@ impl Scan<'_> {
     }
 
     fn versions(&self, name: &str, folder: &Path) -> Vec<Found> {
-        if !self.wants(name) || !folder.is_dir() {
+        if !self.wants(name) {
             return Vec::new();
         }
-        let versions = self.confined(name, folder).and_then(|()| {
-            entries(folder).map_err(|error| ModelError::NotFound {
-                problem: format!("the folder {} of model {name} cannot be read: {error}", folder.display()),
-                remedy: "make it readable".to_owned(),
-            })
-        });
-        match versions {
+        match self.entries_of(name, folder) {
             Ok(versions) => {
                 versions.into_iter().filter_map(|(version, path)| self.version(name, version, &path)).collect()
             }
@@ -101,12 +95,25 @@ impl Scan<'_> {
         }
     }
 
+    /// What is in a model's folder; nothing where it is no folder.
+    fn entries_of(&self, name: &str, folder: &Path) -> Result<Vec<(String, PathBuf)>, ModelError> {
+        if !self.is_folder(name, folder)? {
+            return Ok(Vec::new());
+        }
+        entries(folder).map_err(|error| ModelError::NotFound {
+            problem: format!("the folder {} of model {name} cannot be read: {error}", folder.display()),
+            remedy: "make it readable".to_owned(),
+        })
+    }
+
     fn version(&self, name: &str, version: String, folder: &Path) -> Option<Found> {
-        if version.starts_with('.') || !folder.is_dir() {
+        if version.starts_with('.') {
             return None;
         }
-        if let Err(refusal) = self.confined(name, folder) {
-            return Some(Found::refused(name, Some(version), folder, refusal));
+        match self.is_folder(name, folder) {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(refusal) => return Some(Found::refused(name, Some(version), folder, refusal)),
         }
         let (onnx, toml) = (folder.join("model.onnx"), folder.join("model.toml"));
         let place = ModelPlace { name: name.to_owned(), version: Some(version.clone()), onnx, toml };
@@ -118,6 +125,17 @@ impl Scan<'_> {
             // A folder that is only being filled.
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => Some(Found::refused(name, Some(version), folder, unreadable(&place.onnx, &error))),
+        }
+    }
+
+    /// Whether it is a folder that may be looked into. Only what is not there, or something else, is none: a network
+    /// volume has other errors, which say nothing of what is there.
+    fn is_folder(&self, name: &str, path: &Path) -> Result<bool, ModelError> {
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => self.confined(name, path, &self.root).map(|()| true),
+            Ok(_) => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(unreadable(path, &error)),
         }
     }
 
@@ -138,7 +156,7 @@ impl Scan<'_> {
 
     /// A file of the directory that may be opened: opening a FIFO waits for ever, and a device does as it likes.
     fn regular(&self, model: &str, path: &Path) -> Result<(), ModelError> {
-        self.confined(model, path)?;
+        self.confined(model, path, path.parent().unwrap_or(path))?;
         let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
         let problem = match kind(metadata.file_type()) {
             None if metadata.len() <= LARGEST_MODEL => return Ok(()),
@@ -148,13 +166,15 @@ impl Scan<'_> {
         Err(ModelError::Invalid { model: model.to_owned(), problem: format!("{} is {problem}", path.display()) })
     }
 
-    /// Whether a link leads to something, and to something inside the directory: Kubernetes lays out volumes so.
-    fn confined(&self, model: &str, path: &Path) -> Result<(), ModelError> {
+    /// Whether a link leads to something, and to something inside `home`: Kubernetes lays out volumes so. A folder's home
+    /// is the directory; a file's is its folder, all that the child which opens it may read.
+    fn confined(&self, model: &str, path: &Path, home: &Path) -> Result<(), ModelError> {
         if !path.is_symlink() {
             return Ok(());
         }
-        let target = path.canonicalize().map_err(|error| unreadable(path, &error))?;
-        if target.starts_with(&self.root) {
+        let real = |path: &Path| path.canonicalize().map_err(|error| unreadable(path, &error));
+        let target = real(path)?;
+        if target.starts_with(real(home)?) {
             return Ok(());
         }
         let problem = format!("{} is a link to {}", path.display(), target.display());
@@ -313,6 +333,50 @@ mod tests {
             row("toml", None, denied),
             row("deep", Some("1"), None),
             row("deep", Some("2"), denied),
+        ];
+        assert_eq!(listed(directory.path()), expected);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_looked_at_is_not_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path(), "deep/1/model.onnx");
+        write(directory.path(), "flat.onnx");
+        // Links in a circle have an error of their own, as a network volume that is away has.
+        for circle in ["deep/2", "away", "flat", "lost+found"] {
+            symlink(Path::new(circle).file_name().unwrap(), directory.path().join(circle)).unwrap();
+        }
+        symlink("nowhere", directory.path().join("deep/3")).unwrap();
+        let lost = Some(ErrorCode::ModelNotFound);
+        let expected = [
+            row("flat", None, None),
+            row("away", None, lost),
+            row("deep", Some("1"), None),
+            row("deep", Some("2"), lost),
+            row("flat", None, lost),
+        ];
+        assert_eq!(listed(directory.path()), expected);
+    }
+
+    #[test]
+    fn a_versions_files_lie_in_its_folder_wherever_that_is() {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path(), ".store/x/model.onnx");
+        for version in ["1", "2", "3"] {
+            write(directory.path(), &format!("deep/{version}/..data/model.onnx"));
+        }
+        let link = |target: &str, name: &str| symlink(target, directory.path().join(name)).unwrap();
+        link("..data/model.onnx", "deep/1/model.onnx");
+        link("../../.store/x/model.onnx", "deep/2/model.onnx");
+        link("..data/model.onnx", "deep/3/model.onnx");
+        link("../../.store/x/model.onnx", "deep/3/model.toml");
+        link("../.store/x", "deep/4");
+        let denied = Some(ErrorCode::ModelDenied);
+        let expected = [
+            row("deep", Some("1"), None),
+            row("deep", Some("2"), denied),
+            row("deep", Some("3"), denied),
+            row("deep", Some("4"), None),
         ];
         assert_eq!(listed(directory.path()), expected);
     }

@@ -343,6 +343,33 @@ fn the_newest_serves_or_else_the_newest_that_can() {
 }
 
 #[test]
+fn a_version_that_cannot_be_looked_at_is_not_replaced_by_an_older_one() {
+    let dropped = Dropped::new();
+    dropped.copy("v8.onnx", "x/1/model.onnx");
+    dropped.copy("v5.onnx", "x/2/model.onnx");
+    let directory = dropped.start();
+    until_serves(&directory, "x", Some("2"));
+    until_state(&directory, "x", Some("1"), "ready");
+    let first = directory.current("x").unwrap();
+    for (away, version) in [("x/2", Some("2")), ("x", None)] {
+        // A link in a circle has an error of its own, as a network volume that is away has.
+        fs::rename(dropped.path(away), dropped.path(".away")).unwrap();
+        symlink(Path::new(away).file_name().unwrap(), dropped.path(away)).unwrap();
+        until_state(&directory, "x", version, "refused");
+        let seen = Instant::now();
+        while seen.elapsed() < SETTLE * 2 {
+            next_look(&directory);
+        }
+        assert!(Arc::ptr_eq(&first, &directory.current("x").unwrap()));
+        fs::remove_file(dropped.path(away)).unwrap();
+        fs::rename(dropped.path(".away"), dropped.path(away)).unwrap();
+        until_state(&directory, "x", Some("1"), "ready");
+        until_state(&directory, "x", Some("2"), "ready");
+        assert!(Arc::ptr_eq(&first, &directory.current("x").unwrap()));
+    }
+}
+
+#[test]
 fn if_all_are_refused_the_newest_says_why() {
     let dropped = Dropped::new();
     for (version, text) in [("1", "one"), ("2", "")] {
