@@ -35,7 +35,7 @@ pub(crate) fn scan(directory: &Path, only: Option<&str>, weights: &KnownWeights<
     let mut entries = entries(directory)?;
     entries.retain(|(name, _)| !name.starts_with('.'));
     let scan = Scan { root, only, weights, entries: &entries, beside: OnceCell::new() };
-    let (files, others): (Vec<_>, Vec<_>) = entries.iter().partition(|(name, _)| name.ends_with(".onnx"));
+    let (files, others): (Vec<_>, Vec<_>) = entries.iter().partition(|(name, _)| name.strip_suffix(".onnx").is_some());
     let mut found: Vec<Found> = files.into_iter().filter_map(|(name, path)| scan.file(name, path)).collect();
     for (name, path) in others {
         let versions = scan.versions(name, path);
@@ -78,7 +78,7 @@ impl Scan<'_> {
             Some(weights) => Fingerprint::of(&place, Some(weights)),
             None => self.beside.get_or_init(|| Beside::among(self.entries)).fingerprint(&place),
         };
-        Some(self.found(place, fingerprint))
+        Some(Found::new(place, fingerprint))
     }
 
     fn versions(&self, name: &str, folder: &Path) -> Vec<Found> {
@@ -120,7 +120,7 @@ impl Scan<'_> {
         match fs::symlink_metadata(&place.onnx) {
             Ok(_) => {
                 let fingerprint = Fingerprint::of(&place, None);
-                Some(self.found(place, fingerprint))
+                Some(Found::new(place, fingerprint))
             }
             // A folder that is only being filled.
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -132,53 +132,11 @@ impl Scan<'_> {
     /// volume has other errors, which say nothing of what is there.
     fn is_folder(&self, name: &str, path: &Path) -> Result<bool, ModelError> {
         match fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => self.confined(name, path, &self.root).map(|()| true),
+            Ok(metadata) if metadata.is_dir() => confined(name, path, &self.root).map(|()| true),
             Ok(_) => Ok(false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(unreadable(path, &error)),
         }
-    }
-
-    fn found(&self, place: ModelPlace, fingerprint: Fingerprint) -> Found {
-        let refusal = self.problem_of(&place).err();
-        Found { place, fingerprint, refusal }
-    }
-
-    fn problem_of(&self, place: &ModelPlace) -> Result<(), ModelError> {
-        usable("model", &place.name)?;
-        place.version.as_deref().map_or(Ok(()), |version| usable("version", version))?;
-        self.regular(&place.name, &place.onnx)?;
-        match fs::symlink_metadata(&place.toml) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            _ => self.regular(&place.name, &place.toml),
-        }
-    }
-
-    /// A file of the directory that may be opened: opening a FIFO waits for ever, and a device does as it likes.
-    fn regular(&self, model: &str, path: &Path) -> Result<(), ModelError> {
-        self.confined(model, path, path.parent().unwrap_or(path))?;
-        let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
-        let problem = match kind(metadata.file_type()) {
-            None if metadata.len() <= LARGEST_MODEL => return Ok(()),
-            None => "larger than 2 GiB, which no ONNX file is".to_owned(),
-            Some(kind) => format!("{kind}, not a file"),
-        };
-        Err(ModelError::Invalid { model: model.to_owned(), problem: format!("{} is {problem}", path.display()) })
-    }
-
-    /// Whether a link leads to something, and to something inside `home`: Kubernetes lays out volumes so. A folder's home
-    /// is the directory; a file's is its folder, all that the child which opens it may read.
-    fn confined(&self, model: &str, path: &Path, home: &Path) -> Result<(), ModelError> {
-        if !path.is_symlink() {
-            return Ok(());
-        }
-        let real = |path: &Path| path.canonicalize().map_err(|error| unreadable(path, &error));
-        let target = real(path)?;
-        if target.starts_with(real(home)?) {
-            return Ok(());
-        }
-        let problem = format!("{} is a link to {}", path.display(), target.display());
-        Err(ModelError::Denied { model: model.to_owned(), problem })
     }
 
     fn wants(&self, name: &str) -> bool {
@@ -187,6 +145,11 @@ impl Scan<'_> {
 }
 
 impl Found {
+    fn new(place: ModelPlace, fingerprint: Fingerprint) -> Self {
+        let refusal = problem_of(&place).err();
+        Self { place, fingerprint, refusal }
+    }
+
     fn refused(name: &str, version: Option<String>, path: &Path, refusal: ModelError) -> Self {
         let place =
             ModelPlace { name: name.to_owned(), version, onnx: path.join("model.onnx"), toml: path.join("model.toml") };
@@ -204,6 +167,43 @@ fn entries(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     }
     entries.sort();
     Ok(entries)
+}
+
+fn problem_of(place: &ModelPlace) -> Result<(), ModelError> {
+    usable("model", &place.name)?;
+    place.version.as_deref().map_or(Ok(()), |version| usable("version", version))?;
+    regular(&place.name, &place.onnx)?;
+    match fs::symlink_metadata(&place.toml) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        _ => regular(&place.name, &place.toml),
+    }
+}
+
+/// A file of the directory that may be opened: opening a FIFO waits for ever, and a device does as it likes.
+fn regular(model: &str, path: &Path) -> Result<(), ModelError> {
+    confined(model, path, path.parent().unwrap_or(path))?;
+    let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    let problem = match kind(metadata.file_type()) {
+        None if metadata.len() <= LARGEST_MODEL => return Ok(()),
+        None => "larger than 2 GiB, which no ONNX file is".to_owned(),
+        Some(kind) => format!("{kind}, not a file"),
+    };
+    Err(ModelError::Invalid { model: model.to_owned(), problem: format!("{} is {problem}", path.display()) })
+}
+
+/// Whether a link leads to something, and to something inside `home`: Kubernetes lays out volumes so. A folder's home
+/// is the directory; a file's is its folder, all that the child which opens it may read.
+fn confined(model: &str, path: &Path, home: &Path) -> Result<(), ModelError> {
+    if !path.is_symlink() {
+        return Ok(());
+    }
+    let real = |path: &Path| path.canonicalize().map_err(|error| unreadable(path, &error));
+    let target = real(path)?;
+    if target.starts_with(real(home)?) {
+        return Ok(());
+    }
+    let problem = format!("{} is a link to {}", path.display(), target.display());
+    Err(ModelError::Denied { model: model.to_owned(), problem })
 }
 
 /// What it is, where it is no regular file.
@@ -239,9 +239,10 @@ fn two_of_one_name(name: &str, file: &Path, folder: &Path) -> ModelError {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> ModelError {
-    let what = if path.is_symlink() { "the link" } else { "the model file" };
+    let what = if path.is_symlink() { "the link" } else { "what is at" };
+    let how = if path.is_symlink() { "followed" } else { "looked at" };
     ModelError::NotFound {
-        problem: format!("{what} {} cannot be followed: {error}", path.display()),
+        problem: format!("{what} {} cannot be {how}: {error}", path.display()),
         remedy: "put the file there, or remove it".to_owned(),
     }
 }

@@ -128,10 +128,10 @@ impl Beside {
     /// Picks them among the names and paths of everything in a directory.
     pub(super) fn among(entries: &[(String, PathBuf)]) -> Self {
         let models: HashSet<&str> = entries.iter().filter_map(|(name, _)| name.strip_suffix(".onnx")).collect();
-        let is_other = |name: &str| !(name.starts_with('.') || name.ends_with(".onnx") || name.ends_with(".toml"));
-        // Whatever it is that is not whole yet, it is no model's weights before it has another name.
-        let is_whole = |name: &str| !(name.ends_with(".part") || name.ends_with(".tmp"));
-        let others = entries.iter().filter(|(name, path)| is_other(name) && is_whole(name) && path.is_file());
+        // What is not whole yet is nobody's weights before it has another name.
+        let ends_otherwise = |name: &str| [".onnx", ".toml", ".part", ".tmp"].iter().all(|end| !name.ends_with(end));
+        let is_other = |name: &str| !name.starts_with('.') && ends_otherwise(name);
+        let others = entries.iter().filter(|(name, path)| is_other(name) && path.is_file());
         let owner = |name: &str| DATA.iter().find_map(|end| models.get(name.strip_suffix(end)?)).map(|&s| s.to_owned());
         let files = others.take(MOST_FILES).map(|(name, path)| (owner(name), Marks::of([path.clone()])));
         Self { files: files.collect() }
