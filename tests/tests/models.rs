@@ -162,8 +162,18 @@ fn a_pin_holds_a_version_and_a_call_can_name_one() {
     let shown = listed(&scratch);
     assert_eq!((shown[0]["pinned"].as_bool(), shown[0]["serving"].as_bool()), (Some(true), Some(true)));
     framefleet(&scratch, &["models", "pin", "gate", "3", "--out", "out"]).error(2, "MODEL_NOT_FOUND");
+    // Nothing else serves instead of the pinned version; another name's pin is none of its business.
+    fs::remove_dir_all(scratch.join("models/gate/1")).unwrap();
+    let lost = framefleet(&scratch, &["run", video.to_str().unwrap(), "--model", "gate", "--out", "out"]);
+    assert!(lost.error(2, "MODEL_NOT_FOUND").contains("`framefleet models unpin gate`"), "{lost}");
+    fs::create_dir_all(scratch.join("out/models/state/other")).unwrap();
+    fs::write(scratch.join("out/models/state/other/3.json"), "damaged").unwrap();
     assert_eq!(framefleet(&scratch, &["models", "unpin", "gate", "--out", "out"]).status, Some(0));
     assert_eq!(run("gate"), two);
+    fs::write(scratch.join("out/models/state/gate/7.json"), "damaged").unwrap();
+    let damaged = framefleet(&scratch, &["run", video.to_str().unwrap(), "--model", "gate", "--out", "out"]);
+    assert!(damaged.error(2, "VOLUME_IO").contains("gate/7.json"), "{damaged}");
+    assert_eq!(framefleet(&scratch, &["models", "unpin", "gate", "--out", "out"]).status, Some(0));
     let unknown = framefleet(&scratch, &["run", video.to_str().unwrap(), "--model", "gate@7", "--out", "out"]);
     assert!(unknown.error(2, "MODEL_NOT_FOUND").contains("\"7\""));
 }

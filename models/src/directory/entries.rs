@@ -5,6 +5,7 @@ use crate::{
     Manifest, ModelError,
     check::{Checked, ModelPlace},
     layout::{Fingerprint, Found, KnownWeights, Marks},
+    pins::{Held, Pins},
     version,
 };
 use framefleet_contract::identity::Sha256;
@@ -121,6 +122,16 @@ pub(super) struct Look<'a> {
     pub settle: Duration,
 }
 
+/// Which versions are tried out.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Trials<'a> {
+    Every,
+    /// Those that would take the place of what serves, or of nothing. Each trial takes time from the work.
+    Needed {
+        serves: Option<&'a Key>,
+    },
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     entries: BTreeMap<Key, Entry>,
@@ -152,14 +163,30 @@ impl Entries {
 
     /// The version that is to be checked next: the pinned one of a name first, then the newest; what everybody waits
     /// for before what nobody does.
-    pub(super) fn next_to_check(&self, pins: &BTreeMap<String, String>) -> Option<Key> {
-        let due = self.entries.iter().filter(|(_, entry)| entry.is_due());
+    pub(super) fn next_to_check(&self, pins: &Pins, trials: Trials<'_>) -> Option<Key> {
+        let is_meant = |key: &Key| match trials {
+            Trials::Every => true,
+            Trials::Needed { serves } => self.is_needed(key, pins.of(&key.name), serves),
+        };
+        let due = self.entries.iter().filter(|(key, entry)| entry.is_due() && is_meant(key));
         let rank = |key: &Key| {
-            let is_pinned = key.version.is_some() && pins.get(&key.name) == key.version.as_ref();
+            let is_pinned = key.version.is_some() && pins.of(&key.name).version() == key.version.as_deref();
             let newer = self.of_name(&key.name).filter(|(other, _)| *other > key).count();
             (if is_pinned { 0 } else { newer + 1 }, key.clone())
         };
         due.map(|(key, _)| rank(key)).min().map(|(_, key)| key)
+    }
+
+    /// Whether a version would serve if it turned out to be good.
+    fn is_needed(&self, key: &Key, held: &Held, serves: Option<&Key>) -> bool {
+        match held {
+            Held::Unknown(_) => false,
+            Held::At(version) => key.version.as_ref() == Some(version),
+            Held::Nowhere => {
+                let is_better = |(other, entry): (&Key, &Entry)| entry.state == State::Ready || Some(other) == serves;
+                !self.of_name(&key.name).any(|other| other.0 > key && is_better(other))
+            }
+        }
     }
 
     /// When a version that waits may have settled.
@@ -170,30 +197,49 @@ impl Entries {
     }
 
     /// Of the versions that may serve the one that should: the pinned one, else the newest. `None` leaves what serves:
-    /// while a pinned version is not ready, or none is.
-    pub(super) fn wanted(&self, name: &str, pinned: Option<&str>, serves: Option<&Key>) -> Option<Key> {
-        if let Some(pinned) = pinned {
-            let found = self.of_name(name).find(|(key, _)| key.version.as_deref() == Some(pinned));
-            match found.map(|(key, entry)| (key, &entry.state)) {
-                Some((key, State::Ready)) => return Some(key.clone()),
-                _ if serves.is_some() => return None,
-                Some((_, State::Waiting | State::Checking)) => return None,
-                _ => {}
+    /// while the pinned version is not ready or the pin is not known, or none is ready.
+    pub(super) fn wanted(&self, name: &str, held: &Held, serves: Option<&Key>) -> Option<Key> {
+        let mut ready = self.of_name(name).filter(|(_, entry)| entry.state == State::Ready).map(|(key, _)| key);
+        match held {
+            Held::Unknown(_) => None,
+            Held::At(version) => ready.find(|key| key.version.as_ref() == Some(version)).cloned(),
+            Held::Nowhere => {
+                // What serves may have been replaced by something that is not ready: an older version is no better.
+                let kept = serves.filter(|key| self.entries.get(key).is_some_and(|entry| entry.state != State::Ready));
+                ready.filter(|key| Some(*key) >= kept).last().cloned()
             }
         }
-        // What serves may have been replaced by something that is not ready: an older version is no better.
-        let held = serves.filter(|key| self.entries.get(key).is_some_and(|entry| entry.state != State::Ready));
-        let ready = self.of_name(name).filter(|(key, entry)| entry.state == State::Ready && Some(*key) >= held);
-        ready.last().map(|(key, _)| key.clone())
     }
 
-    /// The newest version's reason, where every version of a name is refused.
-    pub(super) fn refusal(&self, name: &str) -> Option<&ModelError> {
-        let mut newest = None;
-        for (_, entry) in self.of_name(name) {
-            newest = Some(entry.error.as_ref()?);
+    /// Why nothing that is there can begin to serve, where it is of no use to wait: because of the pin, or for the
+    /// newest version's reason, where every version is refused.
+    pub(super) fn refusal(&self, name: &str, held: &Held) -> Option<ModelError> {
+        let model = name.to_owned();
+        match held {
+            Held::Unknown(problem) => Some(ModelError::PinUnreadable { model, problem: problem.clone() }),
+            Held::At(version) => {
+                let problem = self.why_unmet(name, version)?;
+                Some(ModelError::PinUnmet { model, version: version.clone(), problem })
+            }
+            Held::Nowhere => {
+                let mut newest = None;
+                for (_, entry) in self.of_name(name) {
+                    newest = Some(entry.error.as_ref()?);
+                }
+                newest.cloned()
+            }
         }
-        newest
+    }
+
+    /// What keeps a version from serving; `None` while it may come.
+    fn why_unmet(&self, name: &str, version: &str) -> Option<String> {
+        let find = |version| self.of_name(name).find(|(key, _)| key.version.as_deref() == version);
+        if let Some((_, entry)) = find(Some(version)) {
+            return entry.error.as_ref().map(|error| format!("is refused: {error}"));
+        }
+        // Of a folder that cannot be looked into, no version is known.
+        let unknown = find(None).and_then(|(_, entry)| entry.error.as_ref());
+        Some(unknown.map_or_else(|| "is not there".to_owned(), |error| format!("is not seen: {error}")))
     }
 
     pub(super) fn of_name<'a>(&'a self, name: &str) -> impl Iterator<Item = (&'a Key, &'a Entry)> {
@@ -444,7 +490,7 @@ mod tests {
         }
 
         fn due(&self) -> Option<(String, Option<String>)> {
-            self.entries.next_to_check(&BTreeMap::new()).map(|key| (key.name, key.version))
+            self.entries.next_to_check(&Pins::default(), Trials::Every).map(|key| (key.name, key.version))
         }
 
         fn only(&self) -> &Entry {
@@ -460,6 +506,16 @@ mod tests {
             let key = Key { name: name.to_owned(), version: version.map(str::to_owned) };
             self.entries.get_mut(&key).unwrap().accept(crate::fixtures::checked("v8.onnx"));
         }
+    }
+
+    /// Those of `x`.
+    fn pins(version: Option<&str>) -> Pins {
+        let results = tempfile::tempdir().unwrap();
+        let volume = framefleet_contract::volume::Volume::open(results.path()).unwrap();
+        if let Some(version) = version {
+            crate::pins::pin(&volume, "x", version).unwrap();
+        }
+        Pins::read(volume.root(), None)
     }
 
     fn version(version: &str) -> Key {
@@ -571,7 +627,7 @@ mod tests {
             assert!(matches!(told.only().state, State::Refused { .. }), "what is known of it stays known");
             let patience = SETTLE * (1 << n.min(7));
             assert_eq!(told.entries.next_to_settle(SETTLE), Some(told.now + patience));
-            told.look(patience - SETTLE / 2, &[]);
+            told.look(patience.saturating_sub(SETTLE / 2), &[]);
             assert_eq!(told.due(), None);
             told.look(SETTLE / 2, &[]);
         }
@@ -608,33 +664,68 @@ mod tests {
         told.look(Duration::ZERO, &[]);
         told.look(SETTLE, &[]);
         assert_eq!(told.due(), Some(("a".to_owned(), Some("2".to_owned()))));
-        let pins = BTreeMap::from([("x".to_owned(), "9".to_owned())]);
-        assert_eq!(told.entries.next_to_check(&pins), Some(version("9")));
+        assert_eq!(told.entries.next_to_check(&pins(Some("9")), Trials::Every), Some(version("9")));
         for newest in ["2", "1"] {
             told.ready("a", Some(newest));
         }
-        assert_eq!(told.entries.next_to_check(&BTreeMap::new()), Some(version("10")));
+        assert_eq!(told.entries.next_to_check(&pins(None), Trials::Every), Some(version("10")));
     }
 
     #[test]
-    fn the_pinned_one_serves_or_else_the_newest() {
+    fn where_one_name_is_followed_only_what_would_serve_is_checked() {
         let mut told = Told::new();
         for name in ["x/9/model.onnx", "x/10/model.onnx", "x/11/model.onnx"] {
             told.write(name, "x");
         }
         told.look(Duration::ZERO, &[]);
+        told.look(SETTLE, &[]);
+        let next = |told: &Told, pinned, serves: Option<&str>| {
+            let serves = serves.map(version);
+            let next = told.entries.next_to_check(&pins(pinned), Trials::Needed { serves: serves.as_ref() });
+            next.and_then(|key| key.version)
+        };
+        assert_eq!(next(&told, None, None).as_deref(), Some("11"));
+        assert_eq!(next(&told, None, Some("11")).as_deref(), Some("11"));
+        told.entries.get_mut(&version("11")).unwrap().refuse(ModelError::Changed { model: "x".to_owned() });
+        assert_eq!(next(&told, None, None).as_deref(), Some("10"));
+        assert_eq!(next(&told, None, Some("11")), None);
+        told.ready("x", Some("10"));
+        assert_eq!(next(&told, None, None), None);
+        assert_eq!(next(&told, Some("9"), Some("10")).as_deref(), Some("9"));
+        told.entries.get_mut(&version("9")).unwrap().refuse(ModelError::Changed { model: "x".to_owned() });
+        assert_eq!(next(&told, Some("9"), None), None);
+    }
+
+    #[test]
+    fn the_newest_serves_or_the_pinned_one_and_no_other() {
+        let mut told = Told::new();
+        for name in ["x/8/model.onnx", "x/9/model.onnx", "x/10/model.onnx", "x/11/model.onnx"] {
+            told.write(name, "x");
+        }
+        told.look(Duration::ZERO, &[]);
         told.ready("x", Some("9"));
         told.ready("x", Some("10"));
-        let older = version("9");
-        let serves = Some(&older);
-        assert_eq!(told.entries.wanted("x", None, serves), Some(version("10")));
-        assert_eq!(told.entries.wanted("x", Some("9"), serves), Some(version("9")));
-        // Not ready yet: worth waiting for. Not there: what serves stays, and if nothing does, the newest.
-        assert_eq!(told.entries.wanted("x", Some("11"), None), None);
-        assert_eq!(told.entries.wanted("x", Some("12"), serves), None);
-        assert_eq!(told.entries.wanted("x", Some("12"), None), Some(version("10")));
-        assert_eq!(told.entries.wanted("y", None, None), None);
+        told.entries.get_mut(&version("8")).unwrap().refuse(ModelError::Changed { model: "x".to_owned() });
+        let nine = version("9");
+        let serves = Some(&nine);
+        let at = |version: &str| Held::At(version.to_owned());
+        assert_eq!(told.entries.wanted("x", &Held::Nowhere, serves), Some(version("10")));
+        assert_eq!(told.entries.wanted("x", &at("9"), None), Some(version("9")));
+        // Refused, not ready yet and not there: what serves stays, and nothing else serves instead.
+        for (held, why) in [(at("8"), Some("is refused: ")), (at("11"), None), (at("12"), Some("is not there"))] {
+            assert_eq!(told.entries.wanted("x", &held, serves), None);
+            assert_eq!(told.entries.wanted("x", &held, None), None);
+            let error = told.entries.refusal("x", &held).map(|error| error.to_string());
+            assert_eq!(error.is_some(), why.is_some(), "only what may come is waited for: {held:?}");
+            for part in why.into_iter().chain(why.map(|_| "`framefleet models unpin x`")) {
+                assert!(error.as_ref().unwrap().contains(part), "{error:?}");
+            }
+        }
+        let unknown = Held::Unknown("the disk is away".to_owned());
+        assert_eq!(told.entries.wanted("x", &unknown, None), None);
+        assert!(told.entries.refusal("x", &unknown).unwrap().to_string().contains("the disk is away"));
+        assert_eq!(told.entries.wanted("y", &Held::Nowhere, None), None);
         // The one that serves is being replaced: the older ones are no better.
-        assert_eq!(told.entries.wanted("x", None, Some(&version("11"))), None);
+        assert_eq!(told.entries.wanted("x", &Held::Nowhere, Some(&version("11"))), None);
     }
 }

@@ -408,6 +408,97 @@ fn a_pinned_version_serves_until_it_is_unpinned() {
 }
 
 #[test]
+fn a_pin_that_cannot_be_read_holds_its_own_name_and_no_other() {
+    let dropped = Dropped::new();
+    for name in ["x/1/model.onnx", "y/1/model.onnx", "y/2/model.onnx"] {
+        dropped.copy("v8.onnx", name);
+    }
+    let results = Volume::open(&dropped.folder.path().join("results")).unwrap();
+    pins::pin(&results, "y", "1").unwrap();
+    results.put(Path::new("models/state/x/3.json"), b"{}").unwrap();
+    for only in [None, Some("x".to_owned())] {
+        let follow = Follow { results: Some(results.clone()), only: only.clone(), ..dropped.follow() };
+        let directory = start(follow, Recognise);
+        let error = directory.wait_for("x", DEADLINE).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::VolumeIo);
+        assert!(error.to_string().contains("x/3.json"), "{error}");
+        if only.is_none() {
+            assert_eq!(directory.wait_for("y", DEADLINE).unwrap().version(), Some("1"));
+            until_state(&directory, "x", Some("1"), "ready");
+        }
+        assert!(directory.current("x").is_none());
+    }
+    // What serves goes on, and what is newer has to wait.
+    pins::pin(&results, "x", "1").unwrap();
+    let directory = start(Follow { results: Some(results.clone()), ..dropped.follow() }, Recognise);
+    let first = directory.wait_for("x", DEADLINE).unwrap();
+    results.put(Path::new("models/state/x/5.json"), b"{}").unwrap();
+    until(&directory, |published| published.refused.contains_key("x"));
+    dropped.copy("v5.onnx", "x/2/model.onnx");
+    until_state(&directory, "x", Some("2"), "ready");
+    assert!(Arc::ptr_eq(&first, &directory.wait_for("x", DEADLINE).unwrap()));
+    pins::unpin(&results, "x").unwrap();
+    until_serves(&directory, "x", Some("2"));
+}
+
+#[test]
+fn a_pinned_version_that_cannot_serve_is_not_replaced_by_another() {
+    let dropped = Dropped::new();
+    dropped.copy("v5.onnx", "x/2/model.onnx");
+    let results = Volume::open(&dropped.folder.path().join("results")).unwrap();
+    pins::pin(&results, "x", "1").unwrap();
+    let follow = Follow { results: Some(results.clone()), only: Some("x".to_owned()), ..dropped.follow() };
+    let directory = start(follow, dropped.noted.clone());
+    let unmet = |why: &str| {
+        let error = directory.wait_for("x", DEADLINE).unwrap_err().to_string();
+        assert!(error.contains(why) && error.contains("framefleet models unpin x"), "{error}");
+    };
+    unmet("pinned to version 1, which is not there");
+    fs::create_dir(dropped.path("x/1")).unwrap();
+    fs::write(dropped.path("x/1/model.onnx"), "text").unwrap();
+    until_state(&directory, "x", Some("1"), "refused");
+    unmet("pinned to version 1, which is refused: ");
+    dropped.copy("v8.onnx", "x/1/model.onnx");
+    until_serves(&directory, "x", Some("1"));
+    // One that served goes on, whatever becomes of its files.
+    fs::remove_dir_all(dropped.path("x/1")).unwrap();
+    until_state(&directory, "x", Some("1"), "retired");
+    assert_eq!(directory.current("x").unwrap().version(), Some("1"));
+    let checked = |version: &str| {
+        let checked = dropped.noted.checked.lock().unwrap();
+        checked.iter().filter(|(place, _)| place.version.as_deref() == Some(version)).count()
+    };
+    assert_eq!((checked("1"), checked("2")), (2, 0));
+    pins::unpin(&results, "x").unwrap();
+    until_serves(&directory, "x", Some("2"));
+}
+
+#[test]
+fn of_one_name_nothing_is_tried_out_that_would_not_serve() {
+    let dropped = Dropped::new();
+    for version in ["1", "2", "3"] {
+        dropped.copy("v8.onnx", &format!("x/{version}/model.onnx"));
+    }
+    fs::create_dir(dropped.path("x/4")).unwrap();
+    fs::write(dropped.path("x/4/model.onnx"), "text").unwrap();
+    let follow = Follow { only: Some("x".to_owned()), ..dropped.follow() };
+    let directory = start(follow, dropped.noted.clone());
+    until_serves(&directory, "x", Some("3"));
+    for _ in 0..30 {
+        next_look(&directory);
+    }
+    let tried = || {
+        let checked = dropped.noted.checked.lock().unwrap();
+        checked.iter().map(|(place, _)| place.version.clone().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(tried(), ["4", "3"]);
+    // When what serves is taken away, the next older one is.
+    fs::remove_dir_all(dropped.path("x/3")).unwrap();
+    until_serves(&directory, "x", Some("2"));
+    assert_eq!(tried(), ["4", "3", "2"]);
+}
+
+#[test]
 fn a_check_that_takes_its_time_keeps_nobody_from_working() {
     let dropped = Dropped::new();
     dropped.copy("v8.onnx", "x/1/model.onnx");
