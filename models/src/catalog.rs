@@ -1,32 +1,34 @@
-use crate::{ModelError, check::ModelPlace};
+use crate::{
+    ModelError,
+    check::ModelPlace,
+    layout::{self, Found, KnownWeights},
+};
 use std::{
     collections::BTreeSet,
-    fs, io,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
-/// The names in a model directory at one moment: for calls that mean a model which is there already.
-/// [`crate::ModelDirectory`] follows one.
+/// What lies in a model directory at one moment: for calls that mean a model which is there already.
+/// [`crate::ModelDirectory`] follows one, and allows the same.
 #[derive(Debug, Clone)]
 pub struct Catalog {
     directory: PathBuf,
-    names: BTreeSet<String>,
+    found: Vec<Found>,
 }
 
 impl Catalog {
     /// Lists a directory; no model is read. Hidden files and everything that does not fit the layout are passed over.
     pub fn open(directory: &Path) -> Result<Self, ModelError> {
-        let names = names_in(directory).map_err(|error| ModelError::NotFound {
+        let found = layout::scan(directory, None, &KnownWeights::new()).map_err(|error| ModelError::NotFound {
             problem: format!("the model directory {} cannot be read: {error}", directory.display()),
             remedy: "name the directory with --models, or give a model by its path, ./<name>.onnx".to_owned(),
         })?;
-        Ok(Self { directory: directory.to_owned(), names })
+        Ok(Self { directory: directory.to_owned(), found })
     }
 
     /// Fails where nothing has that name, and says what there is.
     pub fn has(&self, name: &str) -> Result<(), ModelError> {
-        let in_the_way = self.directory.join(format!("{name}.onnx"));
-        if self.names.contains(name) || in_the_way.symlink_metadata().is_ok() {
+        if self.found.iter().any(|found| found.place.name == name) {
             return Ok(());
         }
         Err(ModelError::NotFound {
@@ -35,29 +37,26 @@ impl Catalog {
         })
     }
 
-    /// Where that version of the model of that name is.
+    /// Where that version of the model of that name is. Fails where it would be refused without being opened.
     pub fn version(&self, name: &str, version: &str) -> Result<ModelPlace, ModelError> {
-        let is_name = |part: &str| {
-            let mut components = Path::new(part).components();
-            matches!((components.next(), components.next()), (Some(Component::Normal(_)), None))
-        };
-        let onnx = self.directory.join(name).join(version).join("model.onnx");
-        if !is_name(name) || !is_name(version) || !onnx.is_file() {
-            return Err(ModelError::NotFound {
+        let mut found = self.found.iter().filter(|found| found.place.name == name);
+        match found.find(|found| found.place.version.as_deref() == Some(version)) {
+            Some(Found { refusal: Some(refusal), .. }) => Err(refusal.clone()),
+            Some(found) => Ok(found.place.clone()),
+            None => Err(ModelError::NotFound {
                 problem: format!("there is no version {version:?} of model {name:?} in {}", self.directory.display()),
                 remedy: "`framefleet models list` shows what there is".to_owned(),
-            });
+            }),
         }
-        let toml = onnx.with_extension("toml");
-        Ok(ModelPlace { name: name.to_owned(), version: Some(version.to_owned()), onnx, toml })
     }
 
     /// The model that is meant when nobody names one: the only one there is.
     pub fn only(&self) -> Result<&str, ModelError> {
-        match self.names.first() {
-            Some(name) if self.names.len() == 1 => Ok(name),
+        let names = self.names();
+        match names.first() {
+            Some(name) if names.len() == 1 => Ok(name),
             _ => Err(ModelError::NotFound {
-                problem: match self.names.len() {
+                problem: match names.len() {
                     0 => format!("there is no model in {}", self.directory.display()),
                     n => format!("{} holds {n} models", self.directory.display()),
                 },
@@ -67,37 +66,30 @@ impl Catalog {
     }
 
     fn choice(&self) -> String {
-        if self.names.is_empty() {
+        let names = self.names();
+        if names.is_empty() {
             return "put <name>.onnx into it".to_owned();
         }
-        let names = self.names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
         format!("name one of {names} with --model, or give a model by its path, ./<name>.onnx")
     }
-}
 
-fn names_in(directory: &Path) -> io::Result<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        let file_name = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.'));
-        match file_name {
-            Some(name) if path.is_file() => names.extend(name.strip_suffix(".onnx").map(str::to_owned)),
-            Some(name) if has_version(&path) => names.extend([name.to_owned()]),
-            _ => {}
-        }
+    /// Of what may be opened; of what may not, where that is all there is.
+    fn names(&self) -> BTreeSet<&str> {
+        let usable: BTreeSet<&str> = self.names_where(|found| found.refusal.is_none());
+        if usable.is_empty() { self.names_where(|_| true) } else { usable }
     }
-    Ok(names)
-}
 
-fn has_version(folder: &Path) -> bool {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.into_iter().any(|entry| entry.path().join("model.onnx").is_file())
+    fn names_where(&self, is_meant: impl Fn(&Found) -> bool) -> BTreeSet<&str> {
+        self.found.iter().filter(|found| is_meant(found)).map(|found| found.place.name.as_str()).collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use framefleet_contract::error_code::ErrorCode;
+    use std::{fs, os::unix::fs::symlink};
 
     fn put(directory: &Path, name: &str) {
         let path = directory.join(name);
@@ -131,6 +123,29 @@ mod tests {
             let error = catalog.version(name, version).unwrap_err();
             assert_eq!(error.code(), ErrorCode::ModelNotFound, "{name} {version}");
         }
+    }
+
+    #[test]
+    fn what_a_name_may_not_lead_to_a_version_may_not_either() {
+        let directory = tempfile::tempdir().unwrap();
+        put(directory.path(), "else/model.onnx");
+        let models = directory.path().join("models");
+        put(&models, "gate/1/model.onnx");
+        put(&models, "both.onnx");
+        put(&models, "both/1/model.onnx");
+        fs::create_dir_all(models.join("gate/3")).unwrap();
+        symlink(directory.path().join("else"), models.join("gate/2")).unwrap();
+        symlink("../../both.onnx", models.join("gate/3/model.onnx")).unwrap();
+        symlink("4", models.join("gate/4")).unwrap();
+        let catalog = Catalog::open(&models).unwrap();
+        let (denied, lost) = (ErrorCode::ModelDenied, ErrorCode::ModelNotFound);
+        for (name, version, code) in
+            [("gate", "2", denied), ("gate", "3", denied), ("gate", "4", lost), ("both", "1", lost)]
+        {
+            assert_eq!(catalog.version(name, version).unwrap_err().code(), code, "{name}@{version}");
+        }
+        assert!(catalog.has("both").is_ok());
+        assert_eq!(catalog.only().unwrap(), "gate");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //!  poll ──────────────────┘                          │ next_to_check      ▲
 //!                                                    ▼                    │
 //!                                                  Check (a child process)┘
-//!                                                    │ wanted: the pinned version, else the newest
+//!                                                    │ wanted: the pinned version; without a pin, the newest
 //!                                                    ▼
 //!  current, wait_for, snapshot ◄── Published ◄──── Serving
 //! ```
@@ -40,7 +40,8 @@ pub const REFUSALS: &str = "framefleet_models::refused";
 #[derive(Debug, Clone)]
 pub struct Follow {
     pub directory: PathBuf,
-    /// The only name that is wanted; `None` for all of them.
+    /// The only name that is wanted; `None` for all of them. Of one name, only those versions are tried out that would
+    /// serve: the pinned one, or else from the newest on until one is good. The others go on waiting.
     pub only: Option<String>,
     /// How long files must stand still before they count. What was renamed into place counts at once.
     pub settle: Duration,
@@ -89,7 +90,7 @@ struct Shared {
 struct Published {
     statuses: Vec<ModelStatus>,
     serving: BTreeMap<String, Arc<Serving>>,
-    /// For names of which every version is refused, the newest one's reason.
+    /// Names under which nothing can begin to serve as things are, and why.
     refused: BTreeMap<String, ModelError>,
     /// Why the directory cannot be read.
     unreadable: Option<String>,
@@ -115,7 +116,8 @@ impl ModelDirectory {
     }
 
     /// Waits until a version of that name serves. Fails at once if all of them are refused, with the reason of the
-    /// newest; [`ModelError::NotFound`] when the time is over.
+    /// newest, if the pin cannot be read ([`ModelError::PinUnreadable`]), or if the pinned version is refused or not
+    /// there ([`ModelError::PinUnmet`]); [`ModelError::NotFound`] when the time is over.
     pub fn wait_for(&self, name: &str, timeout: Duration) -> Result<Arc<Serving>, ModelError> {
         let deadline = Instant::now() + timeout;
         let mut published = self.shared.published();
@@ -136,7 +138,8 @@ impl ModelDirectory {
     }
 
     /// Waits until every version that is there was tried out, and tells how they stand; when the time is over, how they
-    /// stand by then. [`ModelError::NotFound`] if the directory cannot be read.
+    /// stand by then, as some never are where [`Follow::only`] is set. [`ModelError::NotFound`] if the directory cannot
+    /// be read.
     pub fn wait_until_checked(&self, timeout: Duration) -> Result<Vec<ModelStatus>, ModelError> {
         let deadline = Instant::now() + timeout;
         let mut published = self.shared.published();

@@ -32,6 +32,16 @@ pub enum ModelError {
     #[error("model {model} was not recognised: {problem}; it has {seen}; {remedy}")]
     Unrecognised { model: String, problem: String, seen: String, remedy: String },
 
+    /// Whether the name is held at a version cannot be told, so none of them may begin to serve.
+    #[error("no version of model {model} can be chosen, since its pin cannot be read: {problem}")]
+    PinUnreadable { model: String, problem: String },
+
+    /// The name is held at a version that cannot serve. Another one is not what was asked for.
+    #[error(
+        "model {model} is pinned to version {version}, which {problem}; put that right, or let the newest version serve with `framefleet models unpin {model}`"
+    )]
+    PinUnmet { model: String, version: String, problem: String },
+
     /// ONNX Runtime is not installed where the program looks for it.
     #[error(
         "ONNX Runtime cannot be loaded: {problem}; run `./dev setup`, or set FRAMEFLEET_ONNXRUNTIME to the path of libonnxruntime.so"
@@ -51,7 +61,8 @@ impl ModelError {
     /// The stable code that scripts match on.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::NotFound { .. } => ErrorCode::ModelNotFound,
+            Self::NotFound { .. } | Self::PinUnmet { .. } => ErrorCode::ModelNotFound,
+            Self::PinUnreadable { .. } => ErrorCode::VolumeIo,
             Self::Invalid { .. } | Self::Changed { .. } => ErrorCode::ModelInvalid,
             Self::Denied { .. } => ErrorCode::ModelDenied,
             Self::Unavailable { .. } => ErrorCode::ModelUnavailable,

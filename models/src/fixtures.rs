@@ -27,11 +27,16 @@ pub(crate) struct Recognise;
 impl Check for Recognise {
     fn check(&self, place: &ModelPlace, _: &dyn Fn() -> bool) -> Result<Checked, ModelError> {
         let model = Model::open_named(place.name.clone(), &place.onnx)?;
-        let bytes = model.bytes();
-        let file = CheckedFile { name: "model.onnx".to_owned(), bytes: bytes.len() as u64, sha256: Sha256::of(bytes) };
+        let file = |name: &str, bytes: &[u8]| CheckedFile {
+            name: name.to_owned(),
+            bytes: bytes.len() as u64,
+            sha256: Sha256::of(bytes),
+        };
+        let external = model.external().iter().map(|(name, bytes)| file(name, bytes));
+        let files = std::iter::once(file("model.onnx", model.bytes())).chain(external).collect();
         let report = Report {
             sha256: model.sha256.clone(),
-            files: vec![file],
+            files,
             manifest: model.manifest.clone(),
             inputs: Vec::new(),
             outputs: Vec::new(),

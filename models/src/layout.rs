@@ -1,11 +1,17 @@
 //! What lies in a model directory, told from the outside: no model is opened here.
 
+mod fingerprint;
+
+pub(crate) use fingerprint::{Fingerprint, Marks};
+
 use crate::{ModelError, check::ModelPlace, model::LARGEST_MODEL};
+use fingerprint::Beside;
 use std::{
-    ffi::OsString,
-    fs::{self, FileType, Metadata},
+    cell::OnceCell,
+    collections::BTreeMap,
+    fs::{self, FileType},
     io,
-    os::unix::fs::{FileTypeExt, MetadataExt},
+    os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
 };
 
@@ -18,82 +24,25 @@ pub(crate) struct Found {
     pub refusal: Option<ModelError>,
 }
 
-/// What changes when somebody writes to a model's files, or puts others in their place.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Fingerprint(Vec<Mark>);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Mark {
-    name: OsString,
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    /// Nanoseconds since 1970.
-    modified: i128,
-    /// The same of the file's own record, which a rename changes too, and nobody can set back.
-    changed: i128,
-}
-
-impl Fingerprint {
-    /// When something last happened to the files, in nanoseconds since 1970 by the clock of their file system.
-    pub(crate) fn last_change(&self) -> Option<i128> {
-        self.0.iter().map(|mark| mark.modified.max(mark.changed)).max()
-    }
-
-    /// Looks at a model's files as they are now. What cannot be looked at does not count.
-    pub(crate) fn of(place: &ModelPlace) -> Self {
-        let mut marks = Vec::new();
-        for path in files_of(place) {
-            marks.extend(Mark::of(&path, fs::metadata(&path)));
-            marks.extend(Mark::of(&path, fs::symlink_metadata(&path)).filter(|_| path.is_symlink()));
-        }
-        Self(marks)
-    }
-}
-
-impl Mark {
-    fn of(path: &Path, metadata: io::Result<Metadata>) -> Option<Self> {
-        let metadata = metadata.ok()?;
-        let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
-        Some(Self {
-            name: path.file_name()?.to_owned(),
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            bytes: metadata.len(),
-            modified: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
-            changed: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
-        })
-    }
-}
-
-/// The files that a change of makes another model: all of a version's folder, and beside a file without versions its
-/// `.toml` and what exporters call the file of its external data.
-fn files_of(place: &ModelPlace) -> Vec<PathBuf> {
-    if place.version.is_none() {
-        let data = [".onnx.data", ".onnx_data", ".data"].map(|end| place.toml.with_file_name(place.name.clone() + end));
-        return [place.onnx.clone(), place.toml.clone()].into_iter().chain(data).collect();
-    }
-    let folder = place.onnx.parent().unwrap_or(&place.onnx);
-    let mut files: Vec<PathBuf> = entries(folder).unwrap_or_default().into_iter().map(|(_, path)| path).collect();
-    files.retain(|path| !path.is_dir());
-    files
-}
+/// In which files beside them the models without versions keep their weights. That of a name which is not in it may be
+/// any of them, as before it was tried out.
+pub(crate) type KnownWeights<'a> = BTreeMap<&'a str, &'a [String]>;
 
 /// Lists the models of a directory, or those of one name. Fails only if the directory itself cannot be read: then
 /// nothing is known of what is in it.
-pub(crate) fn scan(directory: &Path, only: Option<&str>) -> io::Result<Vec<Found>> {
-    let scan = Scan { root: directory.canonicalize()?, only };
+pub(crate) fn scan(directory: &Path, only: Option<&str>, weights: &KnownWeights<'_>) -> io::Result<Vec<Found>> {
+    let root = directory.canonicalize()?;
     let mut entries = entries(directory)?;
     entries.retain(|(name, _)| !name.starts_with('.'));
-    let (files, others): (Vec<_>, Vec<_>) =
-        entries.into_iter().partition(|(name, _)| name.strip_suffix(".onnx").is_some());
-    let mut found: Vec<Found> = files.into_iter().filter_map(|(name, path)| scan.file(&name, path)).collect();
+    let scan = Scan { root, only, weights, entries: &entries, beside: OnceCell::new() };
+    let (files, others): (Vec<_>, Vec<_>) = entries.iter().partition(|(name, _)| name.strip_suffix(".onnx").is_some());
+    let mut found: Vec<Found> = files.into_iter().filter_map(|(name, path)| scan.file(name, path)).collect();
     for (name, path) in others {
-        let versions = scan.versions(&name, &path);
-        if let Some(file) = found.iter().position(|file| file.place.version.is_none() && file.place.name == name)
-            && !versions.is_empty()
+        let versions = scan.versions(name, path);
+        if let Some(file) = found.iter().position(|file| file.place.version.is_none() && file.place.name == *name)
+            && versions.iter().any(|found| found.place.version.is_some())
         {
-            let both = two_of_one_name(&name, &found[file].place.onnx, &path);
+            let both = two_of_one_name(name, &found[file].place.onnx, path);
             found[file].refusal = Some(both.clone());
             found.extend(versions.into_iter().map(|version| Found { refusal: Some(both.clone()), ..version }));
         } else {
@@ -114,26 +63,29 @@ struct Scan<'a> {
     /// Without links, so that what a link leads to can be compared with it.
     root: PathBuf,
     only: Option<&'a str>,
+    weights: &'a KnownWeights<'a>,
+    entries: &'a [(String, PathBuf)],
+    /// Looked at once, for all models of which nothing more is known.
+    beside: OnceCell<Beside>,
 }
 
 impl Scan<'_> {
-    fn file(&self, file_name: &str, onnx: PathBuf) -> Option<Found> {
+    fn file(&self, file_name: &str, onnx: &Path) -> Option<Found> {
         let name = file_name.strip_suffix(".onnx").filter(|name| self.wants(name))?;
-        let place = ModelPlace { name: name.to_owned(), version: None, toml: onnx.with_extension("toml"), onnx };
-        Some(self.found(place))
+        let (onnx, toml) = (onnx.to_owned(), onnx.with_extension("toml"));
+        let place = ModelPlace { name: name.to_owned(), version: None, onnx, toml };
+        let fingerprint = match self.weights.get(name) {
+            Some(weights) => Fingerprint::of(&place, Some(weights)),
+            None => self.beside.get_or_init(|| Beside::among(self.entries)).fingerprint(&place),
+        };
+        Some(Found::new(place, fingerprint))
     }
 
     fn versions(&self, name: &str, folder: &Path) -> Vec<Found> {
-        if !self.wants(name) || !folder.is_dir() {
+        if !self.wants(name) {
             return Vec::new();
         }
-        let versions = self.confined(name, folder).and_then(|()| {
-            entries(folder).map_err(|error| ModelError::NotFound {
-                problem: format!("the folder {} of model {name} cannot be read: {error}", folder.display()),
-                remedy: "make it readable".to_owned(),
-            })
-        });
-        match versions {
+        match self.entries_of(name, folder) {
             Ok(versions) => {
                 versions.into_iter().filter_map(|(version, path)| self.version(name, version, &path)).collect()
             }
@@ -143,61 +95,48 @@ impl Scan<'_> {
         }
     }
 
+    /// What is in a model's folder; nothing where it is no folder.
+    fn entries_of(&self, name: &str, folder: &Path) -> Result<Vec<(String, PathBuf)>, ModelError> {
+        if !self.is_folder(name, folder)? {
+            return Ok(Vec::new());
+        }
+        entries(folder).map_err(|error| ModelError::NotFound {
+            problem: format!("the folder {} of model {name} cannot be read: {error}", folder.display()),
+            remedy: "make it readable".to_owned(),
+        })
+    }
+
     fn version(&self, name: &str, version: String, folder: &Path) -> Option<Found> {
-        if version.starts_with('.') || !folder.is_dir() {
+        if version.starts_with('.') {
             return None;
         }
-        if let Err(refusal) = self.confined(name, folder) {
-            return Some(Found::refused(name, Some(version), folder, refusal));
+        match self.is_folder(name, folder) {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(refusal) => return Some(Found::refused(name, Some(version), folder, refusal)),
         }
         let (onnx, toml) = (folder.join("model.onnx"), folder.join("model.toml"));
         let place = ModelPlace { name: name.to_owned(), version: Some(version.clone()), onnx, toml };
         match fs::symlink_metadata(&place.onnx) {
-            Ok(_) => Some(self.found(place)),
+            Ok(_) => {
+                let fingerprint = Fingerprint::of(&place, None);
+                Some(Found::new(place, fingerprint))
+            }
             // A folder that is only being filled.
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => Some(Found::refused(name, Some(version), folder, unreadable(&place.onnx, &error))),
         }
     }
 
-    fn found(&self, place: ModelPlace) -> Found {
-        let refusal = self.problem_of(&place).err();
-        Found { fingerprint: Fingerprint::of(&place), place, refusal }
-    }
-
-    fn problem_of(&self, place: &ModelPlace) -> Result<(), ModelError> {
-        usable("model", &place.name)?;
-        place.version.as_deref().map_or(Ok(()), |version| usable("version", version))?;
-        self.regular(&place.name, &place.onnx)?;
-        match fs::symlink_metadata(&place.toml) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            _ => self.regular(&place.name, &place.toml),
+    /// Whether it is a folder that may be looked into. Only what is not there, or something else, is none: a network
+    /// volume has other errors, which say nothing of what is there.
+    fn is_folder(&self, name: &str, path: &Path) -> Result<bool, ModelError> {
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => confined(name, path, &self.root).map(|()| true),
+            Ok(_) => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(unreadable(path, &error)),
         }
-    }
-
-    /// A file of the directory that may be opened: opening a FIFO waits for ever, and a device does as it likes.
-    fn regular(&self, model: &str, path: &Path) -> Result<(), ModelError> {
-        self.confined(model, path)?;
-        let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
-        let problem = match kind(metadata.file_type()) {
-            None if metadata.len() <= LARGEST_MODEL => return Ok(()),
-            None => "larger than 2 GiB, which no ONNX file is".to_owned(),
-            Some(kind) => format!("{kind}, not a file"),
-        };
-        Err(ModelError::Invalid { model: model.to_owned(), problem: format!("{} is {problem}", path.display()) })
-    }
-
-    /// Whether a link leads to something, and to something inside the directory: Kubernetes lays out volumes so.
-    fn confined(&self, model: &str, path: &Path) -> Result<(), ModelError> {
-        if !path.is_symlink() {
-            return Ok(());
-        }
-        let target = path.canonicalize().map_err(|error| unreadable(path, &error))?;
-        if target.starts_with(&self.root) {
-            return Ok(());
-        }
-        let problem = format!("{} is a link to {}", path.display(), target.display());
-        Err(ModelError::Denied { model: model.to_owned(), problem })
     }
 
     fn wants(&self, name: &str) -> bool {
@@ -206,11 +145,15 @@ impl Scan<'_> {
 }
 
 impl Found {
+    fn new(place: ModelPlace, fingerprint: Fingerprint) -> Self {
+        let refusal = problem_of(&place).err();
+        Self { place, fingerprint, refusal }
+    }
+
     fn refused(name: &str, version: Option<String>, path: &Path, refusal: ModelError) -> Self {
-        let mark = Mark::of(path, fs::symlink_metadata(path));
         let place =
             ModelPlace { name: name.to_owned(), version, onnx: path.join("model.onnx"), toml: path.join("model.toml") };
-        Self { place, fingerprint: Fingerprint(mark.into_iter().collect()), refusal: Some(refusal) }
+        Self { place, fingerprint: Fingerprint::of_path(path), refusal: Some(refusal) }
     }
 }
 
@@ -224,6 +167,43 @@ fn entries(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     }
     entries.sort();
     Ok(entries)
+}
+
+fn problem_of(place: &ModelPlace) -> Result<(), ModelError> {
+    usable("model", &place.name)?;
+    place.version.as_deref().map_or(Ok(()), |version| usable("version", version))?;
+    regular(&place.name, &place.onnx)?;
+    match fs::symlink_metadata(&place.toml) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        _ => regular(&place.name, &place.toml),
+    }
+}
+
+/// A file of the directory that may be opened: opening a FIFO waits for ever, and a device does as it likes.
+fn regular(model: &str, path: &Path) -> Result<(), ModelError> {
+    confined(model, path, path.parent().unwrap_or(path))?;
+    let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    let problem = match kind(metadata.file_type()) {
+        None if metadata.len() <= LARGEST_MODEL => return Ok(()),
+        None => "larger than 2 GiB, which no ONNX file is".to_owned(),
+        Some(kind) => format!("{kind}, not a file"),
+    };
+    Err(ModelError::Invalid { model: model.to_owned(), problem: format!("{} is {problem}", path.display()) })
+}
+
+/// Whether a link leads to something, and to something inside `home`: Kubernetes lays out volumes so. A folder's home
+/// is the directory; a file's is its folder, all that the child which opens it may read.
+fn confined(model: &str, path: &Path, home: &Path) -> Result<(), ModelError> {
+    if !path.is_symlink() {
+        return Ok(());
+    }
+    let real = |path: &Path| path.canonicalize().map_err(|error| unreadable(path, &error));
+    let target = real(path)?;
+    if target.starts_with(real(home)?) {
+        return Ok(());
+    }
+    let problem = format!("{} is a link to {}", path.display(), target.display());
+    Err(ModelError::Denied { model: model.to_owned(), problem })
 }
 
 /// What it is, where it is no regular file.
@@ -259,9 +239,10 @@ fn two_of_one_name(name: &str, file: &Path, folder: &Path) -> ModelError {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> ModelError {
-    let what = if path.is_symlink() { "the link" } else { "the model file" };
+    let what = if path.is_symlink() { "the link" } else { "what is at" };
+    let how = if path.is_symlink() { "followed" } else { "looked at" };
     ModelError::NotFound {
-        problem: format!("{what} {} cannot be followed: {error}", path.display()),
+        problem: format!("{what} {} cannot be {how}: {error}", path.display()),
         remedy: "put the file there, or remove it".to_owned(),
     }
 }
@@ -278,9 +259,13 @@ mod tests {
         fs::write(path, "bytes").unwrap();
     }
 
+    fn scan_all(directory: &Path) -> io::Result<Vec<Found>> {
+        scan(directory, None, &KnownWeights::new())
+    }
+
     /// Name, version and code of everything that is found.
     fn listed(directory: &Path) -> Vec<(String, Option<String>, Option<ErrorCode>)> {
-        let found = scan(directory, None).unwrap().into_iter();
+        let found = scan_all(directory).unwrap().into_iter();
         found.map(|found| (found.place.name, found.place.version, found.refusal.map(|error| error.code()))).collect()
     }
 
@@ -301,8 +286,8 @@ mod tests {
         }
         let expected = [row("flat", None, None), row("deep", Some("1"), None), row("deep", Some("2"), None)];
         assert_eq!(listed(directory.path()), expected);
-        assert_eq!(scan(directory.path(), Some("flat")).unwrap().len(), 1);
-        assert!(scan(&directory.path().join("nowhere"), None).is_err());
+        assert_eq!(scan(directory.path(), Some("flat"), &KnownWeights::new()).unwrap().len(), 1);
+        assert!(scan_all(&directory.path().join("nowhere")).is_err());
     }
 
     #[test]
@@ -354,6 +339,50 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_cannot_be_looked_at_is_not_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path(), "deep/1/model.onnx");
+        write(directory.path(), "flat.onnx");
+        // Links in a circle have an error of their own, as a network volume that is away has.
+        for circle in ["deep/2", "away", "flat", "lost+found"] {
+            symlink(Path::new(circle).file_name().unwrap(), directory.path().join(circle)).unwrap();
+        }
+        symlink("nowhere", directory.path().join("deep/3")).unwrap();
+        let lost = Some(ErrorCode::ModelNotFound);
+        let expected = [
+            row("flat", None, None),
+            row("away", None, lost),
+            row("deep", Some("1"), None),
+            row("deep", Some("2"), lost),
+            row("flat", None, lost),
+        ];
+        assert_eq!(listed(directory.path()), expected);
+    }
+
+    #[test]
+    fn a_versions_files_lie_in_its_folder_wherever_that_is() {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path(), ".store/x/model.onnx");
+        for version in ["1", "2", "3"] {
+            write(directory.path(), &format!("deep/{version}/..data/model.onnx"));
+        }
+        let link = |target: &str, name: &str| symlink(target, directory.path().join(name)).unwrap();
+        link("..data/model.onnx", "deep/1/model.onnx");
+        link("../../.store/x/model.onnx", "deep/2/model.onnx");
+        link("..data/model.onnx", "deep/3/model.onnx");
+        link("../../.store/x/model.onnx", "deep/3/model.toml");
+        link("../.store/x", "deep/4");
+        let denied = Some(ErrorCode::ModelDenied);
+        let expected = [
+            row("deep", Some("1"), None),
+            row("deep", Some("2"), denied),
+            row("deep", Some("3"), denied),
+            row("deep", Some("4"), None),
+        ];
+        assert_eq!(listed(directory.path()), expected);
+    }
+
+    #[test]
     fn a_directory_that_is_a_link_itself_is_no_way_out() {
         let directory = tempfile::tempdir().unwrap();
         write(directory.path(), "real/a.onnx");
@@ -370,7 +399,7 @@ mod tests {
         fs::create_dir(directory.path().join("one")).unwrap();
         assert_eq!(listed(directory.path()), [row("one", None, None)]);
         write(directory.path(), "one/1/model.onnx");
-        let found = scan(directory.path(), None).unwrap();
+        let found = scan_all(directory.path()).unwrap();
         assert_eq!(found.len(), 2);
         for found in found {
             let text = found.refusal.unwrap().to_string();
@@ -387,33 +416,5 @@ mod tests {
         }
         let refused = listed(directory.path()).into_iter().filter(|(_, _, code)| code.is_some()).count();
         assert_eq!((refused, listed(directory.path()).len()), (5, 6));
-    }
-
-    #[test]
-    fn a_fingerprint_tells_every_kind_of_change() {
-        let directory = tempfile::tempdir().unwrap();
-        write(directory.path(), "deep/1/model.onnx");
-        write(directory.path(), "flat.onnx");
-        for (at, name, beside) in [
-            (0, "flat.onnx", ["flat.toml", "flat.onnx.data"]),
-            (1, "deep/1/model.onnx", ["deep/1/model.toml", "deep/1/weights"]),
-        ] {
-            let mut seen = vec![scan(directory.path(), None).unwrap().swap_remove(at).fingerprint];
-            let mut changed = || {
-                let fingerprint = scan(directory.path(), None).unwrap().swap_remove(at).fingerprint;
-                assert!(!seen.contains(&fingerprint), "{name}");
-                seen.push(fingerprint);
-            };
-            fs::write(directory.path().join(name), "other").unwrap();
-            fs::File::open(directory.path().join(name)).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
-            changed();
-            fs::copy(directory.path().join(name), directory.path().join("copy")).unwrap();
-            fs::rename(directory.path().join("copy"), directory.path().join(name)).unwrap();
-            changed();
-            for beside in beside {
-                write(directory.path(), beside);
-                changed();
-            }
-        }
     }
 }

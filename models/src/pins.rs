@@ -73,15 +73,61 @@ pub fn read(root: &Path, name: &str) -> Result<Option<String>, PinError> {
     Ok(pin.pinned)
 }
 
-/// Every model that is held at a version.
-pub(crate) fn read_all(root: &Path) -> Result<BTreeMap<String, String>, PinError> {
-    let mut pins = BTreeMap::new();
-    for name in names_in(&root.join(STATE))?.into_iter().filter(|name| is_usable(name)) {
-        if let Some(version) = read(root, &name)? {
-            pins.insert(name, version);
+/// Where a name is held, as far as that can be told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Held {
+    #[default]
+    Nowhere,
+    At(String),
+    /// Its pin cannot be read, for that reason.
+    Unknown(String),
+}
+
+/// Every pin there is, or that of one name. One that cannot be read says nothing of the others.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pins {
+    by_name: BTreeMap<String, Held>,
+    /// Of all names that are not among those.
+    others: Held,
+}
+
+impl Pins {
+    /// `root` is the folder of the results.
+    pub(crate) fn read(root: &Path, only: Option<&str>) -> Self {
+        let names = only.map_or_else(|| names_in(&root.join(STATE)), |only| Ok(vec![only.to_owned()]));
+        let by_name = |names: Vec<String>| {
+            let usable = names.into_iter().filter(|name| is_usable(name));
+            usable.map(|name| (name.clone(), Held::from(read(root, &name)))).collect()
+        };
+        match names {
+            Ok(names) => Self { by_name: by_name(names), others: Held::Nowhere },
+            Err(error) => Self { by_name: BTreeMap::new(), others: Held::Unknown(error.to_string()) },
         }
     }
-    Ok(pins)
+
+    pub(crate) fn of(&self, name: &str) -> &Held {
+        self.by_name.get(name).unwrap_or(&self.others)
+    }
+}
+
+impl From<Result<Option<String>, PinError>> for Held {
+    fn from(read: Result<Option<String>, PinError>) -> Self {
+        match read {
+            Ok(None) => Self::Nowhere,
+            Ok(Some(version)) => Self::At(version),
+            Err(error) => Self::Unknown(error.to_string()),
+        }
+    }
+}
+
+impl Held {
+    /// The version that a name is held at.
+    pub(crate) fn version(&self) -> Option<&str> {
+        match self {
+            Self::At(version) => Some(version),
+            Self::Nowhere | Self::Unknown(_) => None,
+        }
+    }
 }
 
 fn put(volume: &Volume, name: &str, pinned: Option<String>) -> Result<(), PinError> {
@@ -146,10 +192,10 @@ mod tests {
             pin(&volume, "street", &format!("{n}.0")).unwrap();
         }
         assert_eq!(read(volume.root(), "street").unwrap().as_deref(), Some("11.0"));
-        assert_eq!(read_all(volume.root()).unwrap(), BTreeMap::from([("street".to_owned(), "11.0".to_owned())]));
+        assert_eq!(Pins::read(volume.root(), None).of("street"), &Held::At("11.0".to_owned()));
         unpin(&volume, "street").unwrap();
         assert_eq!(read(volume.root(), "street").unwrap(), None);
-        assert!(read_all(volume.root()).unwrap().is_empty());
+        assert_eq!(Pins::read(volume.root(), None).of("street"), &Held::Nowhere);
     }
 
     #[test]
@@ -170,6 +216,26 @@ mod tests {
             }
         });
         assert_eq!(highest(&volume.root().join(STATE).join("street")).unwrap(), Some(8));
+    }
+
+    #[test]
+    fn a_pin_that_cannot_be_read_says_nothing_of_others() {
+        let (_folder, volume) = volume();
+        pin(&volume, "gate", "1").unwrap();
+        volume.put(Path::new("models/state/street/3.json"), b"{}").unwrap();
+        let pins = Pins::read(volume.root(), None);
+        assert_eq!((pins.of("gate").version(), pins.of("yard")), (Some("1"), &Held::Nowhere));
+        assert!(matches!(pins.of("street"), Held::Unknown(reason) if reason.contains("street/3.json")));
+        // Without the list of them nothing is known of any; one that is asked for by its name needs no list.
+        let state = volume.root().join(STATE);
+        fs::rename(&state, volume.root().join("away")).unwrap();
+        fs::write(&state, "no folder").unwrap();
+        assert!(matches!(Pins::read(volume.root(), None).of("yard"), Held::Unknown(_)));
+        assert!(matches!(Pins::read(volume.root(), Some("gate")).of("gate"), Held::Unknown(_)));
+        fs::remove_file(&state).unwrap();
+        fs::rename(volume.root().join("away"), &state).unwrap();
+        assert_eq!(Pins::read(volume.root(), Some("gate")).of("gate").version(), Some("1"));
+        assert_eq!(Pins::read(volume.root(), Some("no name")).of("no name"), &Held::Nowhere);
     }
 
     #[test]

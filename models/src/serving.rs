@@ -41,6 +41,9 @@ impl Serving {
     /// Makes sessions until `count` are idle, and lets each see a picture, so that work which comes next waits for
     /// nothing. Without a picture of the work it is one of the manifest's size.
     pub fn warm(&self, count: usize, picture: Option<&Picture<'_>>) -> Result<(), ModelError> {
+        if self.idle().detectors.len() >= count {
+            return Ok(());
+        }
         let Model { manifest, .. } = &self.checked.model;
         let thresholds = Thresholds::from(&manifest.defaults);
         let known = picture.is_none().then(|| KnownPicture::new(manifest.warm_up));

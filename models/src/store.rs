@@ -236,6 +236,25 @@ mod tests {
     }
 
     #[test]
+    fn weights_that_are_kept_outside_the_file_are_stored_with_it() {
+        let (_folder, volume) = volume();
+        let checked = fixtures::checked("external.onnx");
+        put(&volume, &checked).unwrap();
+        let weights = volume.root().join(folder_of(&checked.model.sha256)).join(EXTERNAL).join("external.bin");
+        assert_eq!(fs::read(&weights).unwrap(), fs::read(fixtures::graph("external.bin")).unwrap());
+        let read = || open(volume.root(), &checked.model.sha256, "x");
+        let stored = read().unwrap().unwrap();
+        assert_eq!(stored.model.external(), checked.model.external());
+        assert_eq!(stored.report.files.len(), 2);
+        // The graph is nothing without them: that a session is made shows that they are found.
+        crate::Detector::new(&crate::Runtime::load().unwrap(), &stored.model).unwrap();
+        fs::write(&weights, "other bytes").unwrap();
+        assert_eq!(read().unwrap_err().code(), ErrorCode::JobDamaged);
+        fs::remove_file(&weights).unwrap();
+        assert!(read().is_err());
+    }
+
+    #[test]
     fn a_model_without_its_check_was_not_stored() {
         let (_folder, volume, checked) = stored();
         fs::remove_file(volume.root().join(folder_of(&checked.model.sha256)).join(CHECK)).unwrap();

@@ -4,6 +4,7 @@
 
 use framefleet_contract::identity::Sha256;
 use framefleet_tests::clip;
+use framefleet_tests::disk::Disk;
 use framefleet_tests::{Ended, Scratch, repository, wait};
 use serde_json::Value;
 use std::ffi::OsStr;
@@ -167,8 +168,18 @@ fn a_pin_holds_a_version_and_a_call_can_name_one() {
     let shown = listed(&scratch);
     assert_eq!((shown[0]["pinned"].as_bool(), shown[0]["serving"].as_bool()), (Some(true), Some(true)));
     framefleet(&scratch, &["models", "pin", "gate", "3", "--out", "out"]).error(2, "MODEL_NOT_FOUND");
+    // Nothing else serves instead of the pinned version; another name's pin is none of its business.
+    fs::remove_dir_all(scratch.join("models/gate/1")).unwrap();
+    let lost = framefleet(&scratch, &["run", video.to_str().unwrap(), "--model", "gate", "--out", "out"]);
+    assert!(lost.error(2, "MODEL_NOT_FOUND").contains("`framefleet models unpin gate`"), "{lost}");
+    fs::create_dir_all(scratch.join("out/models/state/other")).unwrap();
+    fs::write(scratch.join("out/models/state/other/3.json"), "damaged").unwrap();
     assert_eq!(framefleet(&scratch, &["models", "unpin", "gate", "--out", "out"]).status, Some(0));
     assert_eq!(run("gate"), two);
+    fs::write(scratch.join("out/models/state/gate/7.json"), "damaged").unwrap();
+    let damaged = framefleet(&scratch, &["run", video.to_str().unwrap(), "--model", "gate", "--out", "out"]);
+    assert!(damaged.error(2, "VOLUME_IO").contains("gate/7.json"), "{damaged}");
+    assert_eq!(framefleet(&scratch, &["models", "unpin", "gate", "--out", "out"]).status, Some(0));
     let unknown = framefleet(&scratch, &["run", video.to_str().unwrap(), "--model", "gate@7", "--out", "out"]);
     assert!(unknown.error(2, "MODEL_NOT_FOUND").contains("\"7\""));
 }
@@ -290,16 +301,22 @@ fn has_child(pid: u32) -> bool {
 
 #[test]
 fn a_read_only_model_directory_is_all_right() {
-    let scratch = with_models(&[("one.onnx", repository::graph("v8.onnx"))]);
-    let mut permissions = fs::metadata(scratch.join("models")).unwrap().permissions();
-    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o555);
-    fs::set_permissions(scratch.join("models"), permissions).unwrap();
+    let scratch = with_models(&[]);
+    let models = scratch.join("models");
+    let disk = Disk::mount(&models, 4096);
+    fs::copy(repository::graph("v8.onnx"), disk.seen_from_outside().join("one.onnx")).unwrap();
+    disk.remount("ro");
+    let seen_by = |program: &Path, arguments: &[&OsStr]| {
+        let prefix = disk.prefix();
+        let mut command = Command::new(&prefix[0]);
+        command.args(&prefix[1..]).arg(program).args(arguments).current_dir(scratch.path()).stdin(Stdio::null());
+        Ended::new(format!("{arguments:?}"), command.env("FRAMEFLEET_MODELS", &models).output().unwrap())
+    };
+    let touched = seen_by(Path::new("touch"), &[models.join("new").as_os_str()]);
+    assert!(touched.stderr.contains("Read-only file system"), "{touched}");
     let video = scratch.clip("clip.mp4", &clip::moving("160x96", 1), X264);
-    let ended = framefleet(&scratch, &["run", video.to_str().unwrap(), "--json", "--out", "out"]);
+    let run = ["run".as_ref(), video.as_os_str(), "--json".as_ref(), "--out".as_ref(), "out".as_ref()];
+    let ended = seen_by(&repository::framefleet(), &run);
     assert_eq!(ended.status, Some(0), "{ended}");
-    assert_eq!(fs::read_dir(scratch.join("models")).unwrap().count(), 1);
-    assert_eq!(
-        fs::read_dir(scratch.join("models")).unwrap().next().unwrap().unwrap().file_name(),
-        OsStr::new("one.onnx")
-    );
+    assert_eq!(models_of(&ended), [Sha256::of_file(&repository::graph("v8.onnx")).unwrap()]);
 }

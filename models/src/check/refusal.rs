@@ -12,6 +12,8 @@ pub enum Refusal {
     ModelUnavailable { model: String, problem: String },
     Interrupted { model: String },
     ModelUnrecognised { model: String, problem: String, seen: String, remedy: String },
+    PinUnreadable { model: String, problem: String },
+    PinUnmet { model: String, version: String, problem: String },
     RuntimeMissing { problem: String },
     InferenceFailed { model: String, problem: String },
     PictureInvalid { problem: String },
@@ -29,6 +31,8 @@ impl From<ModelError> for Refusal {
             ModelError::Unrecognised { model, problem, seen, remedy } => {
                 Self::ModelUnrecognised { model, problem, seen, remedy }
             }
+            ModelError::PinUnreadable { model, problem } => Self::PinUnreadable { model, problem },
+            ModelError::PinUnmet { model, version, problem } => Self::PinUnmet { model, version, problem },
             ModelError::RuntimeMissing { problem } => Self::RuntimeMissing { problem },
             ModelError::InferenceFailed { model, problem } => Self::InferenceFailed { model, problem },
             ModelError::PictureInvalid { problem } => Self::PictureInvalid { problem },
@@ -48,6 +52,8 @@ impl From<Refusal> for ModelError {
             Refusal::ModelUnrecognised { model, problem, seen, remedy } => {
                 Self::Unrecognised { model, problem, seen, remedy }
             }
+            Refusal::PinUnreadable { model, problem } => Self::PinUnreadable { model, problem },
+            Refusal::PinUnmet { model, version, problem } => Self::PinUnmet { model, version, problem },
             Refusal::RuntimeMissing { problem } => Self::RuntimeMissing { problem },
             Refusal::InferenceFailed { model, problem } => Self::InferenceFailed { model, problem },
             Refusal::PictureInvalid { problem } => Self::PictureInvalid { problem },
@@ -69,7 +75,9 @@ mod tests {
             ModelError::Changed { model: a.clone() },
             ModelError::Unavailable { model: a.clone(), problem: b.clone() },
             ModelError::Interrupted { model: a.clone() },
-            ModelError::Unrecognised { model: a.clone(), problem: b.clone(), seen: c, remedy: d },
+            ModelError::Unrecognised { model: a.clone(), problem: b.clone(), seen: c.clone(), remedy: d },
+            ModelError::PinUnreadable { model: a.clone(), problem: b.clone() },
+            ModelError::PinUnmet { model: a.clone(), version: b.clone(), problem: c },
             ModelError::RuntimeMissing { problem: a.clone() },
             ModelError::InferenceFailed { model: a.clone(), problem: b },
             ModelError::PictureInvalid { problem: a },

@@ -4,7 +4,8 @@ use super::status::State;
 use crate::{
     Manifest, ModelError,
     check::{Checked, ModelPlace},
-    layout::{Fingerprint, Found},
+    layout::{Fingerprint, Found, KnownWeights, Marks},
+    pins::{Held, Pins},
     version,
 };
 use framefleet_contract::identity::Sha256;
@@ -17,6 +18,18 @@ use std::{
 
 /// Versions whose files are gone that are still listed.
 const RETIRED_SHOWN: usize = 32;
+
+/// How far behind ours the clock of a file server may be. By one that is further behind, a file that is being written
+/// looks old.
+const CLOCKS_DIFFER: Duration = Duration::from_mins(10);
+
+/// How long a model waits for files that may be its weights and do not stand still: some are being copied for that
+/// long, and others, such as a log, never end.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
+/// A refused model whose neighbours change is tried again when they stood still for twice as long as the time before,
+/// up to `settle` doubled so often: what is written there all day must not start a check all day.
+const MOST_DOUBLINGS: u32 = 7;
 
 /// A version of a model. A name's newest version is its last.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,10 +71,35 @@ pub(super) struct Entry {
     pub ready: Option<Ready>,
     /// A version that may serve and is wanted, but whose bytes were let go.
     pub wanted: bool,
-    /// Since when its files look as they do.
+    weights: Weights,
+    /// What is the version's by its place.
+    own: Still,
+    /// What is beside a file without versions, as far as that counts.
+    beside: Still,
+    /// Since when its own files look as they do, however often it was tried out since.
+    unchanged_since: Instant,
+    /// In a row, of the same files.
+    refusals: u32,
+    /// It is refused, and what may be its weights is not what it was.
+    again: bool,
+    missing_since: Option<Instant>,
+}
+
+/// Whether somebody may still be writing.
+#[derive(Debug, Clone, Copy)]
+struct Still {
     since: Instant,
     settled: bool,
-    missing_since: Option<Instant>,
+}
+
+/// Which files beside it a model needs: no one but the check knows.
+#[derive(Debug)]
+enum Weights {
+    /// It may be all of them.
+    Unknown,
+    /// They never stand still, so it is tried out as if it needed none.
+    Ignored,
+    Known(Vec<String>),
 }
 
 /// What is kept of a model that was checked.
@@ -84,6 +122,16 @@ pub(super) struct Look<'a> {
     pub settle: Duration,
 }
 
+/// Which versions are tried out.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Trials<'a> {
+    Every,
+    /// Those that would take the place of what serves, or of nothing. Each trial takes time from the work.
+    Needed {
+        serves: Option<&'a Key>,
+    },
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     entries: BTreeMap<Key, Entry>,
@@ -101,65 +149,109 @@ impl Entries {
                 continue;
             }
             self.retired.retain(|retired| *retired != key);
-            let complete = renamed.iter().any(|path| found.place.onnx.starts_with(path))
-                || is_older(&found.fingerprint, wall, settle);
+            let complete = renamed.iter().any(|path| found.place.onnx.starts_with(path));
+            let older = |marks| is_older(marks, wall, settle);
+            let (own, beside) = (older(&found.fingerprint.own), older(&found.fingerprint.beside));
             let entry = self.entries.entry(key).or_insert_with(|| Entry::new(&found, now));
             entry.absorb(found, now);
-            entry.settled |= complete || now.saturating_duration_since(entry.since) >= settle;
+            entry.own.settled |= complete || own;
+            entry.beside.settled |= beside || entry.needs_nothing_beside();
+            entry.settle(now, settle);
         }
         self.drop_missing(&seen, now, settle)
     }
 
     /// The version that is to be checked next: the pinned one of a name first, then the newest; what everybody waits
     /// for before what nobody does.
-    pub(super) fn next_to_check(&self, pins: &BTreeMap<String, String>) -> Option<Key> {
-        let due = self.entries.iter().filter(|(_, entry)| entry.is_due());
+    pub(super) fn next_to_check(&self, pins: &Pins, trials: Trials<'_>) -> Option<Key> {
+        let is_meant = |key: &Key| match trials {
+            Trials::Every => true,
+            Trials::Needed { serves } => self.is_needed(key, pins.of(&key.name), serves),
+        };
+        let due = self.entries.iter().filter(|(key, entry)| entry.is_due() && is_meant(key));
         let rank = |key: &Key| {
-            let is_pinned = key.version.is_some() && pins.get(&key.name) == key.version.as_ref();
+            let is_pinned = key.version.is_some() && pins.of(&key.name).version() == key.version.as_deref();
             let newer = self.of_name(&key.name).filter(|(other, _)| *other > key).count();
             (if is_pinned { 0 } else { newer + 1 }, key.clone())
         };
         due.map(|(key, _)| rank(key)).min().map(|(_, key)| key)
     }
 
+    /// Whether a version would serve if it turned out to be good.
+    fn is_needed(&self, key: &Key, held: &Held, serves: Option<&Key>) -> bool {
+        match held {
+            Held::Unknown(_) => false,
+            Held::At(version) => key.version.as_ref() == Some(version),
+            Held::Nowhere => {
+                let is_better = |(other, entry): (&Key, &Entry)| entry.state == State::Ready || Some(other) == serves;
+                !self.of_name(&key.name).any(|other| other.0 > key && is_better(other))
+            }
+        }
+    }
+
     /// When a version that waits may have settled.
     pub(super) fn next_to_settle(&self, settle: Duration) -> Option<Instant> {
-        let waiting = self.entries.values().filter(|entry| entry.state == State::Waiting && !entry.settled);
-        let missing = self.entries.values().filter_map(|entry| entry.missing_since);
-        waiting.map(|entry| entry.since).chain(missing).min().map(|since| since + settle)
+        let waiting = self.entries.values().filter_map(|entry| entry.next_to_settle(settle));
+        let missing = self.entries.values().filter_map(|entry| entry.missing_since.map(|since| since + settle));
+        waiting.chain(missing).min()
     }
 
     /// Of the versions that may serve the one that should: the pinned one, else the newest. `None` leaves what serves:
-    /// while a pinned version is not ready, or none is.
-    pub(super) fn wanted(&self, name: &str, pinned: Option<&str>, serves: Option<&Key>) -> Option<Key> {
-        if let Some(pinned) = pinned {
-            let found = self.of_name(name).find(|(key, _)| key.version.as_deref() == Some(pinned));
-            match found.map(|(key, entry)| (key, &entry.state)) {
-                Some((key, State::Ready)) => return Some(key.clone()),
-                _ if serves.is_some() => return None,
-                Some((_, State::Waiting | State::Checking)) => return None,
-                _ => {}
+    /// while the pinned version is not ready or the pin is not known, or none is ready.
+    pub(super) fn wanted(&self, name: &str, held: &Held, serves: Option<&Key>) -> Option<Key> {
+        let mut ready = self.of_name(name).filter(|(_, entry)| entry.state == State::Ready).map(|(key, _)| key);
+        match held {
+            Held::Unknown(_) => None,
+            Held::At(version) => ready.find(|key| key.version.as_ref() == Some(version)).cloned(),
+            Held::Nowhere => {
+                // What serves may have been replaced by something that is not ready: an older version is no better.
+                let kept = serves.filter(|key| self.entries.get(key).is_some_and(|entry| entry.state != State::Ready));
+                ready.filter(|key| Some(*key) >= kept).last().cloned()
             }
         }
-        // What serves may have been replaced by something that is not ready: an older version is no better.
-        let held = serves.filter(|key| self.entries.get(key).is_some_and(|entry| entry.state != State::Ready));
-        let ready = self.of_name(name).filter(|(key, entry)| entry.state == State::Ready && Some(*key) >= held);
-        ready.last().map(|(key, _)| key.clone())
     }
 
-    /// The newest version's reason, where every version of a name is refused.
-    pub(super) fn refusal(&self, name: &str) -> Option<&ModelError> {
-        let mut newest = None;
-        for (_, entry) in self.of_name(name) {
-            newest = Some(entry.error.as_ref()?);
+    /// Why nothing that is there can begin to serve, where it is of no use to wait: because of the pin, or for the
+    /// newest version's reason, where every version is refused.
+    pub(super) fn refusal(&self, name: &str, held: &Held) -> Option<ModelError> {
+        let model = name.to_owned();
+        match held {
+            Held::Unknown(problem) => Some(ModelError::PinUnreadable { model, problem: problem.clone() }),
+            Held::At(version) => {
+                let problem = self.why_unmet(name, version)?;
+                Some(ModelError::PinUnmet { model, version: version.clone(), problem })
+            }
+            Held::Nowhere => {
+                let mut newest = None;
+                for (_, entry) in self.of_name(name) {
+                    newest = Some(entry.error.as_ref()?);
+                }
+                newest.cloned()
+            }
         }
-        newest
+    }
+
+    /// What keeps a version from serving; `None` while it may come.
+    fn why_unmet(&self, name: &str, version: &str) -> Option<String> {
+        let find = |version| self.of_name(name).find(|(key, _)| key.version.as_deref() == version);
+        if let Some((_, entry)) = find(Some(version)) {
+            return entry.error.as_ref().map(|error| format!("is refused: {error}"));
+        }
+        // Of a folder that cannot be looked into, no version is known.
+        let unknown = find(None).and_then(|(_, entry)| entry.error.as_ref());
+        Some(unknown.map_or_else(|| "is not there".to_owned(), |error| format!("is not seen: {error}")))
     }
 
     pub(super) fn of_name<'a>(&'a self, name: &str) -> impl Iterator<Item = (&'a Key, &'a Entry)> {
         let first = Key { name: name.to_owned(), version: None };
         let name = name.to_owned();
         self.entries.range(first..).take_while(move |(key, _)| key.name == name)
+    }
+
+    /// As far as it is known for models without versions.
+    pub(super) fn known_weights(&self) -> KnownWeights<'_> {
+        let flat = self.entries.iter().filter(|(key, _)| key.version.is_none());
+        flat.filter_map(|(key, entry)| Some((key.name.as_str(), entry.weights()?))).collect()
     }
 
     pub(super) fn get_mut(&mut self, key: &Key) -> Option<&mut Entry> {
@@ -218,17 +310,27 @@ impl Entry {
             outside: found.refusal.clone(),
             ready: None,
             wanted: false,
-            since: now,
-            settled: false,
+            weights: Weights::Unknown,
+            own: Still::since(now),
+            beside: Still::since(now),
+            unchanged_since: now,
+            refusals: 0,
+            again: false,
             missing_since: None,
         }
     }
 
-    /// Its files were not what they were: everything begins anew.
+    /// Its files were not what they were: everything begins anew, but for what is known of the same ONNX file.
     pub(super) fn wait(&mut self, fingerprint: Fingerprint, now: Instant) {
-        let outside = self.outside.take();
-        let place = self.place.clone();
-        *self = Self::new(&Found { place, fingerprint, refusal: outside }, now);
+        let is_same = self.fingerprint.own == fingerprint.own;
+        let (place, refusal) = (self.place.clone(), self.outside.take());
+        let new = Self::new(&Found { place, fingerprint, refusal }, now);
+        let old = std::mem::replace(self, new);
+        if is_same {
+            self.weights = old.weights;
+            self.unchanged_since = old.unchanged_since;
+            self.refusals = old.refusals;
+        }
     }
 
     pub(super) fn refuse(&mut self, error: ModelError) {
@@ -236,14 +338,33 @@ impl Entry {
         self.error = Some(error);
         self.ready = None;
         self.wanted = false;
+        self.again = false;
+        self.refusals += 1;
+        if matches!(self.weights, Weights::Ignored) {
+            self.weights = Weights::Unknown;
+        }
     }
 
     pub(super) fn accept(&mut self, checked: Checked) {
         let (sha256, manifest) = (checked.model.sha256.clone(), checked.model.manifest.clone());
+        let weights = checked.report.files.iter().skip(1).map(|file| file.name.clone()).collect::<Vec<_>>();
+        self.fingerprint.narrow(&self.place, &weights);
+        self.weights = Weights::Known(weights);
         self.state = State::Ready;
         self.error = None;
         self.ready = Some(Ready { sha256, manifest, checked: Some(checked) });
         self.wanted = false;
+        self.again = false;
+        self.refusals = 0;
+    }
+
+    /// The files beside it that count; `None` where all of them do.
+    pub(super) fn weights(&self) -> Option<&[String]> {
+        match &self.weights {
+            Weights::Unknown => None,
+            Weights::Ignored => Some(&[]),
+            Weights::Known(names) => Some(names),
+        }
     }
 
     /// What is wrong with it from the outside, if something is.
@@ -254,14 +375,59 @@ impl Entry {
     fn absorb(&mut self, found: Found, now: Instant) {
         self.missing_since = None;
         let reason = |error: &Option<ModelError>| error.as_ref().map(ToString::to_string);
-        if self.fingerprint != found.fingerprint || reason(&self.outside) != reason(&found.refusal) {
+        if self.fingerprint.own != found.fingerprint.own || reason(&self.outside) != reason(&found.refusal) {
             self.outside = found.refusal;
             self.wait(found.fingerprint, now);
+        } else if self.fingerprint.beside != found.fingerprint.beside {
+            self.absorb_beside(found.fingerprint, now);
         }
     }
 
+    fn absorb_beside(&mut self, fingerprint: Fingerprint, now: Instant) {
+        if self.state == State::Ready {
+            return self.wait(fingerprint, now);
+        }
+        self.fingerprint = fingerprint;
+        self.beside = Still::since(now);
+        self.again = matches!(self.state, State::Refused { .. }) && !self.needs_nothing_beside();
+    }
+
+    /// There is nothing, or what is wrong with the model lies elsewhere.
+    fn needs_nothing_beside(&self) -> bool {
+        self.fingerprint.beside.is_empty() || self.outside.is_some()
+    }
+
+    fn settle(&mut self, now: Instant, settle: Duration) {
+        self.own.settle(now, settle);
+        self.beside.settle(now, self.patience(settle));
+        let waited = now.saturating_duration_since(self.unchanged_since);
+        let is_late = self.state == State::Waiting && !self.beside.settled && waited >= LONGEST_WAIT;
+        if is_late && matches!(self.weights, Weights::Unknown) {
+            self.fingerprint.narrow(&self.place, &[]);
+            self.weights = Weights::Ignored;
+            self.beside.settled = true;
+        }
+    }
+
+    fn next_to_settle(&self, settle: Duration) -> Option<Instant> {
+        match self.state {
+            State::Waiting if !self.own.settled => Some(self.own.since + settle),
+            State::Waiting if !self.beside.settled => Some(self.beside.since + self.patience(settle)),
+            State::Refused { .. } if self.again && !self.beside.settled => {
+                Some(self.beside.since + self.patience(settle))
+            }
+            _ => None,
+        }
+    }
+
+    /// How long what is beside it must stand still.
+    fn patience(&self, settle: Duration) -> Duration {
+        settle * (1 << self.refusals.min(MOST_DOUBLINGS))
+    }
+
     fn is_due(&self) -> bool {
-        self.is_there() && self.settled && (self.state == State::Waiting || self.wanted)
+        let is_open = self.state == State::Waiting || self.wanted || self.again;
+        self.is_there() && self.own.settled && self.beside.settled && is_open
     }
 
     fn is_there(&self) -> bool {
@@ -269,11 +435,21 @@ impl Entry {
     }
 }
 
-/// Whether the files had settled before anybody looked. A clock that goes behind makes them wait, and no harm.
-fn is_older(fingerprint: &Fingerprint, wall: SystemTime, settle: Duration) -> bool {
+impl Still {
+    fn since(now: Instant) -> Self {
+        Self { since: now, settled: false }
+    }
+
+    fn settle(&mut self, now: Instant, patience: Duration) {
+        self.settled |= now.saturating_duration_since(self.since) >= patience;
+    }
+}
+
+/// Whether the files had settled before anybody looked, whoever's clock they have their times from.
+fn is_older(marks: &Marks, wall: SystemTime, settle: Duration) -> bool {
     let Ok(wall) = wall.duration_since(SystemTime::UNIX_EPOCH) else { return false };
-    let settled = i128::try_from(wall.saturating_sub(settle).as_nanos()).unwrap_or(0);
-    fingerprint.last_change().is_some_and(|last| last < settled)
+    let settled = i128::try_from(wall.saturating_sub(settle.max(CLOCKS_DIFFER)).as_nanos()).unwrap_or(0);
+    marks.last_change().is_some_and(|last| last < settled)
 }
 
 #[cfg(test)]
@@ -308,19 +484,38 @@ mod tests {
         fn look(&mut self, after: Duration, renamed: &[&Path]) -> BTreeSet<String> {
             self.now += after;
             let renamed = renamed.iter().map(|path| (*path).to_owned()).collect();
-            let found = layout::scan(self.directory.path(), None).unwrap();
+            let found = layout::scan(self.directory.path(), None, &self.entries.known_weights()).unwrap();
             let look = Look { found, renamed: &renamed, now: self.now, wall: self.wall, settle: SETTLE };
             self.entries.absorb(look)
         }
 
         fn due(&self) -> Option<(String, Option<String>)> {
-            self.entries.next_to_check(&BTreeMap::new()).map(|key| (key.name, key.version))
+            self.entries.next_to_check(&Pins::default(), Trials::Every).map(|key| (key.name, key.version))
+        }
+
+        fn only(&self) -> &Entry {
+            self.entries.iter().next().unwrap().1
+        }
+
+        fn refuse(&mut self, name: &str) {
+            let key = Key { name: name.to_owned(), version: None };
+            self.entries.get_mut(&key).unwrap().refuse(ModelError::Changed { model: name.to_owned() });
         }
 
         fn ready(&mut self, name: &str, version: Option<&str>) {
             let key = Key { name: name.to_owned(), version: version.map(str::to_owned) };
             self.entries.get_mut(&key).unwrap().accept(crate::fixtures::checked("v8.onnx"));
         }
+    }
+
+    /// Those of `x`.
+    fn pins(version: Option<&str>) -> Pins {
+        let results = tempfile::tempdir().unwrap();
+        let volume = framefleet_contract::volume::Volume::open(results.path()).unwrap();
+        if let Some(version) = version {
+            crate::pins::pin(&volume, "x", version).unwrap();
+        }
+        Pins::read(volume.root(), None)
     }
 
     fn version(version: &str) -> Key {
@@ -346,8 +541,21 @@ mod tests {
     fn a_file_that_is_old_counts_at_once() {
         let mut told = Told::new();
         told.write("x.onnx", "x");
-        told.wall += SETTLE * 4;
+        told.wall += CLOCKS_DIFFER + SETTLE;
         told.look(Duration::ZERO, &[]);
+        assert!(told.due().is_some());
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_is_not_old_where_the_servers_clock_is_behind() {
+        let mut told = Told::new();
+        told.wall += CLOCKS_DIFFER / 2;
+        for n in 1..10 {
+            told.write("x.onnx", &"x".repeat(n));
+            told.look(SETTLE / 2, &[]);
+            assert_eq!(told.due(), None);
+        }
+        told.look(SETTLE, &[]);
         assert!(told.due().is_some());
     }
 
@@ -361,6 +569,74 @@ mod tests {
         told.write("x.onnx", "xy");
         told.look(Duration::ZERO, &[]);
         assert_eq!(told.due().unwrap().0, "deep");
+    }
+
+    #[test]
+    fn weights_beside_a_file_count_when_they_stood_still_too() {
+        let mut told = Told::new();
+        let path = told.write("x.onnx", "x");
+        for n in 1..10 {
+            told.write("weights", &"w".repeat(n));
+            told.look(SETTLE, &[&path]);
+            assert_eq!(told.due(), None);
+        }
+        assert_eq!(told.entries.next_to_settle(SETTLE), Some(told.now + SETTLE));
+        told.look(SETTLE, &[]);
+        assert!(told.due().is_some());
+        told.ready("x", None);
+        // It needs no weights, so these are not its own.
+        told.write("weights", "others");
+        told.look(SETTLE, &[]);
+        assert_eq!((told.due(), &told.only().state), (None, &State::Ready));
+    }
+
+    #[test]
+    fn what_never_stands_still_holds_a_model_up_for_a_minute() {
+        let mut told = Told::new();
+        told.write("x.onnx", "x");
+        let begin = told.now;
+        for n in 1.. {
+            told.write("log", &"l".repeat(n));
+            told.look(SETTLE * 20, &[]);
+            if told.due().is_some() {
+                break;
+            }
+            assert!(told.now < begin + LONGEST_WAIT * 2);
+        }
+        assert!(told.now >= begin + LONGEST_WAIT);
+        // If it is refused, the log may have been of its weights after all.
+        told.refuse("x");
+        told.write("log", "whole");
+        told.look(SETTLE, &[]);
+        assert_eq!(told.due(), None);
+        told.look(SETTLE * 2, &[]);
+        assert!(told.due().is_some());
+    }
+
+    #[test]
+    fn a_refused_model_is_tried_again_ever_more_seldom_when_something_beside_it_changes() {
+        let mut told = Told::new();
+        told.write("x.onnx", "x");
+        told.look(Duration::ZERO, &[]);
+        told.look(SETTLE, &[]);
+        for n in 1..20 {
+            assert!(told.due().is_some());
+            told.refuse("x");
+            told.write("log", &"l".repeat(n));
+            told.look(SETTLE, &[]);
+            assert!(matches!(told.only().state, State::Refused { .. }), "what is known of it stays known");
+            let patience = SETTLE * (1 << n.min(7));
+            assert_eq!(told.entries.next_to_settle(SETTLE), Some(told.now + patience));
+            told.look(patience.saturating_sub(SETTLE / 2), &[]);
+            assert_eq!(told.due(), None);
+            told.look(SETTLE / 2, &[]);
+        }
+        // With another file it begins anew.
+        told.refuse("x");
+        told.write("x.onnx", "xy");
+        told.look(SETTLE, &[]);
+        told.look(SETTLE, &[]);
+        assert!(told.due().is_some());
     }
 
     #[test]
@@ -388,33 +664,68 @@ mod tests {
         told.look(Duration::ZERO, &[]);
         told.look(SETTLE, &[]);
         assert_eq!(told.due(), Some(("a".to_owned(), Some("2".to_owned()))));
-        let pins = BTreeMap::from([("x".to_owned(), "9".to_owned())]);
-        assert_eq!(told.entries.next_to_check(&pins), Some(version("9")));
+        assert_eq!(told.entries.next_to_check(&pins(Some("9")), Trials::Every), Some(version("9")));
         for newest in ["2", "1"] {
             told.ready("a", Some(newest));
         }
-        assert_eq!(told.entries.next_to_check(&BTreeMap::new()), Some(version("10")));
+        assert_eq!(told.entries.next_to_check(&pins(None), Trials::Every), Some(version("10")));
     }
 
     #[test]
-    fn the_pinned_one_serves_or_else_the_newest() {
+    fn where_one_name_is_followed_only_what_would_serve_is_checked() {
         let mut told = Told::new();
         for name in ["x/9/model.onnx", "x/10/model.onnx", "x/11/model.onnx"] {
             told.write(name, "x");
         }
         told.look(Duration::ZERO, &[]);
+        told.look(SETTLE, &[]);
+        let next = |told: &Told, pinned, serves: Option<&str>| {
+            let serves = serves.map(version);
+            let next = told.entries.next_to_check(&pins(pinned), Trials::Needed { serves: serves.as_ref() });
+            next.and_then(|key| key.version)
+        };
+        assert_eq!(next(&told, None, None).as_deref(), Some("11"));
+        assert_eq!(next(&told, None, Some("11")).as_deref(), Some("11"));
+        told.entries.get_mut(&version("11")).unwrap().refuse(ModelError::Changed { model: "x".to_owned() });
+        assert_eq!(next(&told, None, None).as_deref(), Some("10"));
+        assert_eq!(next(&told, None, Some("11")), None);
+        told.ready("x", Some("10"));
+        assert_eq!(next(&told, None, None), None);
+        assert_eq!(next(&told, Some("9"), Some("10")).as_deref(), Some("9"));
+        told.entries.get_mut(&version("9")).unwrap().refuse(ModelError::Changed { model: "x".to_owned() });
+        assert_eq!(next(&told, Some("9"), None), None);
+    }
+
+    #[test]
+    fn the_newest_serves_or_the_pinned_one_and_no_other() {
+        let mut told = Told::new();
+        for name in ["x/8/model.onnx", "x/9/model.onnx", "x/10/model.onnx", "x/11/model.onnx"] {
+            told.write(name, "x");
+        }
+        told.look(Duration::ZERO, &[]);
         told.ready("x", Some("9"));
         told.ready("x", Some("10"));
-        let older = version("9");
-        let serves = Some(&older);
-        assert_eq!(told.entries.wanted("x", None, serves), Some(version("10")));
-        assert_eq!(told.entries.wanted("x", Some("9"), serves), Some(version("9")));
-        // Not ready yet: worth waiting for. Not there: what serves stays, and if nothing does, the newest.
-        assert_eq!(told.entries.wanted("x", Some("11"), None), None);
-        assert_eq!(told.entries.wanted("x", Some("12"), serves), None);
-        assert_eq!(told.entries.wanted("x", Some("12"), None), Some(version("10")));
-        assert_eq!(told.entries.wanted("y", None, None), None);
+        told.entries.get_mut(&version("8")).unwrap().refuse(ModelError::Changed { model: "x".to_owned() });
+        let nine = version("9");
+        let serves = Some(&nine);
+        let at = |version: &str| Held::At(version.to_owned());
+        assert_eq!(told.entries.wanted("x", &Held::Nowhere, serves), Some(version("10")));
+        assert_eq!(told.entries.wanted("x", &at("9"), None), Some(version("9")));
+        // Refused, not ready yet and not there: what serves stays, and nothing else serves instead.
+        for (held, why) in [(at("8"), Some("is refused: ")), (at("11"), None), (at("12"), Some("is not there"))] {
+            assert_eq!(told.entries.wanted("x", &held, serves), None);
+            assert_eq!(told.entries.wanted("x", &held, None), None);
+            let error = told.entries.refusal("x", &held).map(|error| error.to_string());
+            assert_eq!(error.is_some(), why.is_some(), "only what may come is waited for: {held:?}");
+            for part in why.into_iter().chain(why.map(|_| "`framefleet models unpin x`")) {
+                assert!(error.as_ref().unwrap().contains(part), "{error:?}");
+            }
+        }
+        let unknown = Held::Unknown("the disk is away".to_owned());
+        assert_eq!(told.entries.wanted("x", &unknown, None), None);
+        assert!(told.entries.refusal("x", &unknown).unwrap().to_string().contains("the disk is away"));
+        assert_eq!(told.entries.wanted("y", &Held::Nowhere, None), None);
         // The one that serves is being replaced: the older ones are no better.
-        assert_eq!(told.entries.wanted("x", None, Some(&version("11"))), None);
+        assert_eq!(told.entries.wanted("x", &Held::Nowhere, Some(&version("11"))), None);
     }
 }

@@ -1,6 +1,6 @@
 use super::{
     Follow, ModelStatus, Published, Shared, State,
-    entries::{Entries, Key, Look, Ready},
+    entries::{Entries, Key, Look, Ready, Trials},
     watch::{Signal, Watch},
 };
 use crate::{
@@ -8,7 +8,8 @@ use crate::{
     check::{Check, Checked},
     compare::{self, Comparison},
     layout::{self, Fingerprint},
-    metrics, pins,
+    metrics,
+    pins::{Held, Pins},
     serving::Serving,
     store,
 };
@@ -40,6 +41,9 @@ pub(super) struct Follower {
     entries: Entries,
     current: BTreeMap<String, Current>,
     pins: Pins,
+    pins_read: Option<Instant>,
+    /// Pins that leave nothing to serve, which was said.
+    warned: BTreeMap<String, Held>,
     last_look: Option<Instant>,
     unreadable: Option<String>,
 }
@@ -49,15 +53,6 @@ struct Current {
     key: Key,
     serving: Arc<Serving>,
     comparison: Option<Comparison>,
-}
-
-#[derive(Default)]
-struct Pins {
-    by_name: BTreeMap<String, String>,
-    /// Those whose version is not ready, which was said.
-    warned: BTreeMap<String, String>,
-    last_read: Option<Instant>,
-    unreadable: bool,
 }
 
 impl Follower {
@@ -78,6 +73,8 @@ impl Follower {
             entries: Entries::default(),
             current: BTreeMap::new(),
             pins: Pins::default(),
+            pins_read: None,
+            warned: BTreeMap::new(),
             last_look: None,
             unreadable: None,
         }
@@ -88,7 +85,7 @@ impl Follower {
         // For this thread and the children that it starts: work that is under way comes first. Without it, it's as well.
         let _ = rustix::process::nice(LESS_URGENT);
         while !self.signal.is_stopped() {
-            match self.entries.next_to_check(&self.pins.by_name) {
+            match self.next_to_check() {
                 Some(key) => self.check(&key),
                 None => self.signal.wait_until(self.next_look()),
             }
@@ -106,7 +103,8 @@ impl Follower {
         // Before the look, so that what comes after it is told.
         self.watch.ensure(&self.follow.directory, &self.signal);
         let renamed = self.signal.take();
-        let found = layout::scan(&self.follow.directory, self.follow.only.as_deref());
+        let only = self.follow.only.as_deref();
+        let found = layout::scan(&self.follow.directory, only, &self.entries.known_weights());
         self.note_readable(found.as_ref().err());
         if let Ok(found) = found {
             let settle = self.follow.settle;
@@ -118,6 +116,14 @@ impl Follower {
         // When it ended: looking at a slow volume must leave time for everything else.
         self.last_look = Some(Instant::now());
         self.publish();
+    }
+
+    /// Where one name is followed, it is for work, which no trial should disturb that is of no use to it.
+    fn next_to_check(&self) -> Option<Key> {
+        let trials = self.follow.only.as_ref().map_or(Trials::Every, |name| Trials::Needed {
+            serves: self.current.get(name).map(|current| &current.key),
+        });
+        self.entries.next_to_check(&self.pins, trials)
     }
 
     fn next_look(&self) -> Instant {
@@ -146,7 +152,8 @@ impl Follower {
             return self.refuse(key, refusal);
         }
         let place = entry.place.clone();
-        let before = Fingerprint::of(&place);
+        let weights = entry.weights().map(<[String]>::to_vec);
+        let before = Fingerprint::of(&place, weights.as_deref());
         if before != entry.fingerprint {
             return entry.wait(before, Instant::now());
         }
@@ -155,7 +162,7 @@ impl Follower {
         let start = Instant::now();
         let result = self.checker.check(&place, &|| self.signal.is_stopped());
         metrics::count_check(result.as_ref().map(|_| ()).map_err(ModelError::code), start.elapsed());
-        let after = Fingerprint::of(&place);
+        let after = Fingerprint::of(&place, weights.as_deref());
         let Some(entry) = self.entries.get_mut(key) else { return };
         match result {
             _ if after != before => entry.wait(after, Instant::now()),
@@ -185,8 +192,7 @@ impl Follower {
     fn choose(&mut self, name: &str) {
         self.warn_of_pin(name);
         let current = self.current.get(name);
-        let pinned = self.pins.by_name.get(name).map(String::as_str);
-        let wanted = self.entries.wanted(name, pinned, current.map(|current| &current.key));
+        let wanted = self.entries.wanted(name, self.pins.of(name), current.map(|current| &current.key));
         let checked = self.entries.let_go(name, wanted.as_ref());
         let Some(key) = wanted else { return };
         let Some(entry) = self.entries.get_mut(&key) else { return };
@@ -253,38 +259,29 @@ impl Follower {
     }
 
     fn read_pins(&mut self, now: Instant) {
-        let is_fresh = self.pins.last_read.is_some_and(|last| now < last + self.follow.poll);
+        let is_fresh = self.pins_read.is_some_and(|last| now < last + self.follow.poll);
         let Some(results) = self.follow.results.as_ref().filter(|_| !is_fresh) else { return };
-        self.pins.last_read = Some(now);
-        let read = pins::read_all(results.root());
-        if let Some(error) = read.as_ref().err().filter(|_| !self.pins.unreadable) {
-            tracing::warn!(%error, "the pins cannot be read; they stay as they were");
-        }
-        self.pins.unreadable = read.is_err();
-        let Ok(by_name) = read else { return };
-        if by_name != self.pins.by_name {
-            self.pins.by_name = by_name;
+        self.pins_read = Some(now);
+        let pins = Pins::read(results.root(), self.follow.only.as_deref());
+        if pins != self.pins {
+            self.pins = pins;
             for name in self.entries.names() {
                 self.choose(&name);
             }
         }
     }
 
-    /// Says once that the pinned version is not there to serve.
+    /// Says once that a pin leaves nothing that could begin to serve.
     fn warn_of_pin(&mut self, name: &str) {
-        let Some(version) = self.pins.by_name.get(name) else {
-            self.pins.warned.remove(name);
-            return;
-        };
-        let pinned = self.entries.of_name(name).find(|(key, _)| key.version.as_ref() == Some(version));
-        match pinned.map(|(_, entry)| &entry.state) {
-            Some(State::Ready) => _ = self.pins.warned.remove(name),
-            Some(State::Waiting | State::Checking) => {}
-            _ if self.pins.warned.get(name) == Some(version) => {}
-            _ => {
-                tracing::warn!(model = name, version, "the pinned version is not ready; another one serves");
-                self.pins.warned.insert(name.to_owned(), version.clone());
+        let held = self.pins.of(name);
+        match self.entries.refusal(name, held) {
+            Some(error) if *held != Held::Nowhere => {
+                if self.warned.get(name) != Some(held) {
+                    tracing::warn!(model = name, %error, "nothing new serves because of the model's pin");
+                    self.warned.insert(name.to_owned(), held.clone());
+                }
             }
+            _ => _ = self.warned.remove(name),
         }
     }
 
@@ -297,7 +294,7 @@ impl Follower {
         metrics::count_states(counts);
         let serving = self.current.iter().map(|(name, current)| (name.clone(), Arc::clone(&current.serving))).collect();
         let refused = self.entries.names().into_iter();
-        let refused = refused.filter_map(|name| Some((self.entries.refusal(&name)?.clone(), name)));
+        let refused = refused.filter_map(|name| Some((self.entries.refusal(&name, self.pins.of(&name))?, name)));
         let published = Published {
             statuses,
             serving,
@@ -332,7 +329,7 @@ impl Follower {
             sha256: None,
             serving: current.is_some(),
             serving_sha256: current.map(|current| current.serving.checked().model.sha256.clone()),
-            pinned: key.version.is_some() && self.pins.by_name.get(&key.name) == key.version.as_ref(),
+            pinned: key.version.is_some() && self.pins.of(&key.name).version() == key.version.as_deref(),
             family: None,
             comparison: current.and_then(|current| current.comparison.clone()),
         }

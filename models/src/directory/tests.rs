@@ -8,7 +8,7 @@ use framefleet_contract::error_code::ErrorCode;
 use std::{
     fs::{self, File},
     io::Write,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::symlink,
     sync::{
         Weak,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -210,6 +210,46 @@ fn a_truncated_replacement_changes_nothing_and_a_good_one_does() {
 }
 
 #[test]
+fn weights_that_come_later_or_are_replaced_make_another_model() {
+    let dropped = Dropped::new();
+    dropped.copy("external.onnx", "x.onnx");
+    dropped.copy("external.onnx", "deep/1/model.onnx");
+    let directory = dropped.start();
+    let places = [("x", None, "external.bin"), ("deep", Some("1"), "deep/1/external.bin")];
+    for (name, version, weights) in places {
+        until_state(&directory, name, version, "refused");
+        assert!(directory.wait_for(name, DEADLINE).unwrap_err().to_string().contains("external.bin"));
+        dropped.copy("external.bin", weights);
+        until_serves(&directory, name, version);
+    }
+    for (name, version, weights) in places {
+        let first = directory.current(name).unwrap();
+        fs::remove_file(dropped.path(weights)).unwrap();
+        until_state(&directory, name, version, "refused");
+        assert!(Arc::ptr_eq(&first, &directory.current(name).unwrap()));
+        fs::write(dropped.path(weights), "other weights").unwrap();
+        until(&directory, |published| !Arc::ptr_eq(&published.serving[name], &first));
+    }
+}
+
+#[test]
+fn what_lies_beside_a_model_that_needs_none_of_it_disturbs_nothing() {
+    let dropped = Dropped::new();
+    dropped.copy("v8.onnx", "x.onnx");
+    fs::write(dropped.path("notes.txt"), "text").unwrap();
+    let directory = dropped.start();
+    let first = directory.wait_for("x", DEADLINE).unwrap();
+    fs::write(dropped.path("notes.txt"), "other text").unwrap();
+    fs::write(dropped.path("weights.bin"), "of another model").unwrap();
+    let written = Instant::now();
+    while written.elapsed() < SETTLE * 3 {
+        next_look(&directory);
+    }
+    assert_eq!((dropped.noted.count(), status(&directory, "x", None).state), (1, State::Ready));
+    assert!(Arc::ptr_eq(&first, &directory.current("x").unwrap()));
+}
+
+#[test]
 fn a_file_that_is_deleted_is_retired_and_one_that_comes_back_serves() {
     let dropped = Dropped::new();
     dropped.copy("v8.onnx", "x.onnx");
@@ -303,6 +343,33 @@ fn the_newest_serves_or_else_the_newest_that_can() {
 }
 
 #[test]
+fn a_version_that_cannot_be_looked_at_is_not_replaced_by_an_older_one() {
+    let dropped = Dropped::new();
+    dropped.copy("v8.onnx", "x/1/model.onnx");
+    dropped.copy("v5.onnx", "x/2/model.onnx");
+    let directory = dropped.start();
+    until_serves(&directory, "x", Some("2"));
+    until_state(&directory, "x", Some("1"), "ready");
+    let first = directory.current("x").unwrap();
+    for (away, version) in [("x/2", Some("2")), ("x", None)] {
+        // A link in a circle has an error of its own, as a network volume that is away has.
+        fs::rename(dropped.path(away), dropped.path(".away")).unwrap();
+        symlink(Path::new(away).file_name().unwrap(), dropped.path(away)).unwrap();
+        until_state(&directory, "x", version, "refused");
+        let seen = Instant::now();
+        while seen.elapsed() < SETTLE * 2 {
+            next_look(&directory);
+        }
+        assert!(Arc::ptr_eq(&first, &directory.current("x").unwrap()));
+        fs::remove_file(dropped.path(away)).unwrap();
+        fs::rename(dropped.path(".away"), dropped.path(away)).unwrap();
+        until_state(&directory, "x", Some("1"), "ready");
+        until_state(&directory, "x", Some("2"), "ready");
+        assert!(Arc::ptr_eq(&first, &directory.current("x").unwrap()));
+    }
+}
+
+#[test]
 fn if_all_are_refused_the_newest_says_why() {
     let dropped = Dropped::new();
     for (version, text) in [("1", "one"), ("2", "")] {
@@ -338,6 +405,97 @@ fn a_pinned_version_serves_until_it_is_unpinned() {
     until_serves(&directory, "x", Some("1"));
     pins::unpin(&results, "x").unwrap();
     until_serves(&directory, "x", Some("3"));
+}
+
+#[test]
+fn a_pin_that_cannot_be_read_holds_its_own_name_and_no_other() {
+    let dropped = Dropped::new();
+    for name in ["x/1/model.onnx", "y/1/model.onnx", "y/2/model.onnx"] {
+        dropped.copy("v8.onnx", name);
+    }
+    let results = Volume::open(&dropped.folder.path().join("results")).unwrap();
+    pins::pin(&results, "y", "1").unwrap();
+    results.put(Path::new("models/state/x/3.json"), b"{}").unwrap();
+    for only in [None, Some("x".to_owned())] {
+        let follow = Follow { results: Some(results.clone()), only: only.clone(), ..dropped.follow() };
+        let directory = start(follow, Recognise);
+        let error = directory.wait_for("x", DEADLINE).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::VolumeIo);
+        assert!(error.to_string().contains("x/3.json"), "{error}");
+        if only.is_none() {
+            assert_eq!(directory.wait_for("y", DEADLINE).unwrap().version(), Some("1"));
+            until_state(&directory, "x", Some("1"), "ready");
+        }
+        assert!(directory.current("x").is_none());
+    }
+    // What serves goes on, and what is newer has to wait.
+    pins::pin(&results, "x", "1").unwrap();
+    let directory = start(Follow { results: Some(results.clone()), ..dropped.follow() }, Recognise);
+    let first = directory.wait_for("x", DEADLINE).unwrap();
+    results.put(Path::new("models/state/x/5.json"), b"{}").unwrap();
+    until(&directory, |published| published.refused.contains_key("x"));
+    dropped.copy("v5.onnx", "x/2/model.onnx");
+    until_state(&directory, "x", Some("2"), "ready");
+    assert!(Arc::ptr_eq(&first, &directory.wait_for("x", DEADLINE).unwrap()));
+    pins::unpin(&results, "x").unwrap();
+    until_serves(&directory, "x", Some("2"));
+}
+
+#[test]
+fn a_pinned_version_that_cannot_serve_is_not_replaced_by_another() {
+    let dropped = Dropped::new();
+    dropped.copy("v5.onnx", "x/2/model.onnx");
+    let results = Volume::open(&dropped.folder.path().join("results")).unwrap();
+    pins::pin(&results, "x", "1").unwrap();
+    let follow = Follow { results: Some(results.clone()), only: Some("x".to_owned()), ..dropped.follow() };
+    let directory = start(follow, dropped.noted.clone());
+    let unmet = |why: &str| {
+        let error = directory.wait_for("x", DEADLINE).unwrap_err().to_string();
+        assert!(error.contains(why) && error.contains("framefleet models unpin x"), "{error}");
+    };
+    unmet("pinned to version 1, which is not there");
+    fs::create_dir(dropped.path("x/1")).unwrap();
+    fs::write(dropped.path("x/1/model.onnx"), "text").unwrap();
+    until_state(&directory, "x", Some("1"), "refused");
+    unmet("pinned to version 1, which is refused: ");
+    dropped.copy("v8.onnx", "x/1/model.onnx");
+    until_serves(&directory, "x", Some("1"));
+    // One that served goes on, whatever becomes of its files.
+    fs::remove_dir_all(dropped.path("x/1")).unwrap();
+    until_state(&directory, "x", Some("1"), "retired");
+    assert_eq!(directory.current("x").unwrap().version(), Some("1"));
+    let checked = |version: &str| {
+        let checked = dropped.noted.checked.lock().unwrap();
+        checked.iter().filter(|(place, _)| place.version.as_deref() == Some(version)).count()
+    };
+    assert_eq!((checked("1"), checked("2")), (2, 0));
+    pins::unpin(&results, "x").unwrap();
+    until_serves(&directory, "x", Some("2"));
+}
+
+#[test]
+fn of_one_name_nothing_is_tried_out_that_would_not_serve() {
+    let dropped = Dropped::new();
+    for version in ["1", "2", "3"] {
+        dropped.copy("v8.onnx", &format!("x/{version}/model.onnx"));
+    }
+    fs::create_dir(dropped.path("x/4")).unwrap();
+    fs::write(dropped.path("x/4/model.onnx"), "text").unwrap();
+    let follow = Follow { only: Some("x".to_owned()), ..dropped.follow() };
+    let directory = start(follow, dropped.noted.clone());
+    until_serves(&directory, "x", Some("3"));
+    for _ in 0..30 {
+        next_look(&directory);
+    }
+    let tried = || {
+        let checked = dropped.noted.checked.lock().unwrap();
+        checked.iter().map(|(place, _)| place.version.clone().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(tried(), ["4", "3"]);
+    // When what serves is taken away, the next older one is.
+    fs::remove_dir_all(dropped.path("x/3")).unwrap();
+    until_serves(&directory, "x", Some("2"));
+    assert_eq!(tried(), ["4", "3", "2"]);
 }
 
 #[test]
@@ -378,16 +536,18 @@ fn a_file_that_is_replaced_while_it_is_checked_waits_again() {
 }
 
 #[test]
-fn a_read_only_directory_is_followed_and_nothing_is_written() {
+fn nothing_is_written_into_a_directory_that_is_followed() {
     let dropped = Dropped::new();
-    dropped.copy("v8.onnx", "x.onnx");
-    fs::set_permissions(dropped.path(""), fs::Permissions::from_mode(0o555)).unwrap();
+    dropped.copy("v8.onnx", "x/1/model.onnx");
     let results = Volume::open(&dropped.folder.path().join("results")).unwrap();
     let directory = start(Follow { results: Some(results), ..dropped.follow() }, Recognise);
     directory.wait_for("x", DEADLINE).unwrap();
-    assert_eq!(fs::read_dir(dropped.path("")).unwrap().count(), 1);
     drop(directory);
-    fs::set_permissions(dropped.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    for (folder, only) in [("", "x"), ("x", "1"), ("x/1", "model.onnx")] {
+        let names: Vec<_> =
+            fs::read_dir(dropped.path(folder)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, [only]);
+    }
 }
 
 #[test]
