@@ -4,6 +4,7 @@
 
 use framefleet_contract::identity::Sha256;
 use framefleet_tests::clip;
+use framefleet_tests::disk::Disk;
 use framefleet_tests::{Ended, Scratch, repository, wait};
 use serde_json::Value;
 use std::ffi::OsStr;
@@ -229,16 +230,22 @@ fn a_dropped_version_serves_the_videos_that_follow() {
 
 #[test]
 fn a_read_only_model_directory_is_all_right() {
-    let scratch = with_models(&[("one.onnx", repository::graph("v8.onnx"))]);
-    let mut permissions = fs::metadata(scratch.join("models")).unwrap().permissions();
-    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o555);
-    fs::set_permissions(scratch.join("models"), permissions).unwrap();
+    let scratch = with_models(&[]);
+    let models = scratch.join("models");
+    let disk = Disk::mount(&models, 4096);
+    fs::copy(repository::graph("v8.onnx"), disk.seen_from_outside().join("one.onnx")).unwrap();
+    disk.remount("ro");
+    let seen_by = |program: &Path, arguments: &[&OsStr]| {
+        let prefix = disk.prefix();
+        let mut command = Command::new(&prefix[0]);
+        command.args(&prefix[1..]).arg(program).args(arguments).current_dir(scratch.path()).stdin(Stdio::null());
+        Ended::new(format!("{arguments:?}"), command.env("FRAMEFLEET_MODELS", &models).output().unwrap())
+    };
+    let touched = seen_by(Path::new("touch"), &[models.join("new").as_os_str()]);
+    assert!(touched.stderr.contains("Read-only file system"), "{touched}");
     let video = scratch.clip("clip.mp4", &clip::moving("160x96", 1), X264);
-    let ended = framefleet(&scratch, &["run", video.to_str().unwrap(), "--json", "--out", "out"]);
+    let run = ["run".as_ref(), video.as_os_str(), "--json".as_ref(), "--out".as_ref(), "out".as_ref()];
+    let ended = seen_by(&repository::framefleet(), &run);
     assert_eq!(ended.status, Some(0), "{ended}");
-    assert_eq!(fs::read_dir(scratch.join("models")).unwrap().count(), 1);
-    assert_eq!(
-        fs::read_dir(scratch.join("models")).unwrap().next().unwrap().unwrap().file_name(),
-        OsStr::new("one.onnx")
-    );
+    assert_eq!(models_of(&ended), [Sha256::of_file(&repository::graph("v8.onnx")).unwrap()]);
 }

@@ -8,7 +8,7 @@ use framefleet_contract::error_code::ErrorCode;
 use std::{
     fs::{self, File},
     io::Write,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::symlink,
     sync::{
         Weak,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -536,16 +536,18 @@ fn a_file_that_is_replaced_while_it_is_checked_waits_again() {
 }
 
 #[test]
-fn a_read_only_directory_is_followed_and_nothing_is_written() {
+fn nothing_is_written_into_a_directory_that_is_followed() {
     let dropped = Dropped::new();
-    dropped.copy("v8.onnx", "x.onnx");
-    fs::set_permissions(dropped.path(""), fs::Permissions::from_mode(0o555)).unwrap();
+    dropped.copy("v8.onnx", "x/1/model.onnx");
     let results = Volume::open(&dropped.folder.path().join("results")).unwrap();
     let directory = start(Follow { results: Some(results), ..dropped.follow() }, Recognise);
     directory.wait_for("x", DEADLINE).unwrap();
-    assert_eq!(fs::read_dir(dropped.path("")).unwrap().count(), 1);
     drop(directory);
-    fs::set_permissions(dropped.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    for (folder, only) in [("", "x"), ("x", "1"), ("x/1", "model.onnx")] {
+        let names: Vec<_> =
+            fs::read_dir(dropped.path(folder)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, [only]);
+    }
 }
 
 #[test]
