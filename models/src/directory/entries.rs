@@ -151,11 +151,11 @@ impl Entries {
             self.retired.retain(|retired| *retired != key);
             let complete = renamed.iter().any(|path| found.place.onnx.starts_with(path));
             let older = |marks| is_older(marks, wall, settle);
-            let (own, beside) = (older(&found.fingerprint.own), older(&found.fingerprint.beside));
+            let (own, beside) = (complete || older(&found.fingerprint.own), older(&found.fingerprint.beside));
             let entry = self.entries.entry(key).or_insert_with(|| Entry::new(&found, now));
             entry.absorb(found, now);
-            entry.own.settled |= complete || own;
-            entry.beside.settled |= beside || entry.needs_nothing_beside();
+            entry.own.settle_at_once(own, now);
+            entry.beside.settle_at_once(beside || entry.needs_nothing_beside(), now);
             entry.settle(now, settle);
         }
         self.drop_missing(&seen, now, settle)
@@ -320,7 +320,8 @@ impl Entry {
         }
     }
 
-    /// Its files were not what they were: everything begins anew, but for what is known of the same ONNX file.
+    /// Its files were not what they were: everything begins anew, but for what is known of the same ONNX file. `now` may
+    /// lie ahead: until then it is not tried again, however long its files have stood still.
     pub(super) fn wait(&mut self, fingerprint: Fingerprint, now: Instant) {
         let is_same = self.fingerprint.own == fingerprint.own;
         let (place, refusal) = (self.place.clone(), self.outside.take());
@@ -440,6 +441,11 @@ impl Still {
         Self { since: now, settled: false }
     }
 
+    /// If that is so, and the time from which on they are looked at does not lie ahead.
+    fn settle_at_once(&mut self, is_so: bool, now: Instant) {
+        self.settled |= is_so && now >= self.since;
+    }
+
     fn settle(&mut self, now: Instant, patience: Duration) {
         self.settled |= now.saturating_duration_since(self.since) >= patience;
     }
@@ -543,6 +549,21 @@ mod tests {
         told.write("x.onnx", "x");
         told.wall += CLOCKS_DIFFER + SETTLE;
         told.look(Duration::ZERO, &[]);
+        assert!(told.due().is_some());
+    }
+
+    #[test]
+    fn what_is_told_to_wait_waits_however_old_it_is() {
+        let mut told = Told::new();
+        told.write("x/1/model.onnx", "x");
+        told.wall += CLOCKS_DIFFER * 2;
+        told.look(Duration::ZERO, &[]);
+        let later = told.now + SETTLE * 10;
+        let entry = told.entries.get_mut(&version("1")).unwrap();
+        entry.wait(entry.fingerprint.clone(), later);
+        told.look(SETTLE * 9, &[]);
+        assert_eq!(told.due(), None);
+        told.look(SETTLE, &[]);
         assert!(told.due().is_some());
     }
 
