@@ -12,6 +12,10 @@ pub enum ModelError {
     #[error("model {model} cannot be used: {problem}; export it again, or try it with another ONNX tool")]
     Invalid { model: String, problem: String },
 
+    /// A `model.toml` that cannot be meant.
+    #[error("{file} cannot be used: {problem}; correct it: models/README.md explains every key")]
+    Settings { file: String, problem: String },
+
     /// A link, or data kept outside the ONNX file, that lead out of the model's folder.
     #[error("model {model} is denied: {problem}; put everything that belongs to it into its folder")]
     Denied { model: String, problem: String },
@@ -63,7 +67,7 @@ impl ModelError {
         match self {
             Self::NotFound { .. } | Self::PinUnmet { .. } => ErrorCode::ModelNotFound,
             Self::PinUnreadable { .. } => ErrorCode::VolumeIo,
-            Self::Invalid { .. } | Self::Changed { .. } => ErrorCode::ModelInvalid,
+            Self::Invalid { .. } | Self::Settings { .. } | Self::Changed { .. } => ErrorCode::ModelInvalid,
             Self::Denied { .. } => ErrorCode::ModelDenied,
             Self::Unavailable { .. } => ErrorCode::ModelUnavailable,
             Self::Interrupted { .. } => ErrorCode::Interrupted,

@@ -122,8 +122,10 @@ impl Scan<'_> {
                 let fingerprint = Fingerprint::of(&place, None);
                 Some(Found::new(place, fingerprint))
             }
-            // A folder that is only being filled.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            // A folder that is only being filled, or a file with a name of its own.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                misnamed(&place.onnx).map(|refusal| Found::refused(name, Some(version), folder, refusal))
+            }
             Err(error) => Some(Found::refused(name, Some(version), folder, unreadable(&place.onnx, &error))),
         }
     }
@@ -142,6 +144,17 @@ impl Scan<'_> {
     fn wants(&self, name: &str) -> bool {
         self.only.is_none_or(|only| only == name)
     }
+}
+
+/// Where a version's folder has no `model.onnx`, another ONNX file that may be meant.
+fn misnamed(onnx: &Path) -> Option<ModelError> {
+    let names = fs::read_dir(onnx.parent()?).ok()?.flatten().map(|entry| entry.file_name());
+    let other =
+        names.into_iter().find(|name| Path::new(name).extension().is_some_and(|extension| extension == "onnx"))?;
+    Some(ModelError::NotFound {
+        problem: format!("there is no {}, but a {}", onnx.display(), other.display()),
+        remedy: "call it model.onnx, so that it counts".to_owned(),
+    })
 }
 
 impl Found {
@@ -284,7 +297,10 @@ mod tests {
         {
             write(directory.path(), name);
         }
-        let expected = [row("flat", None, None), row("deep", Some("1"), None), row("deep", Some("2"), None)];
+        // A file that is called as its owner likes is named, for it was meant.
+        write(directory.path(), "deep/4/best.onnx");
+        let misnamed = row("deep", Some("4"), Some(ErrorCode::ModelNotFound));
+        let expected = [row("flat", None, None), row("deep", Some("1"), None), row("deep", Some("2"), None), misnamed];
         assert_eq!(listed(directory.path()), expected);
         assert_eq!(scan(directory.path(), Some("flat"), &KnownWeights::new()).unwrap().len(), 1);
         assert!(scan_all(&directory.path().join("nowhere")).is_err());

@@ -1,4 +1,11 @@
-use crate::{ModelError, error::shown, manifest::Manifest, model_toml::ModelToml, onnx::Header, recognise};
+use crate::{
+    ModelError,
+    error::shown,
+    manifest::Manifest,
+    model_toml::{self, ModelToml},
+    onnx::Header,
+    recognise,
+};
 use framefleet_contract::identity::Sha256;
 use std::{
     fmt,
@@ -117,7 +124,11 @@ impl Texts {
             problem: shown(&problem, LONGEST_PROBLEM).into_owned(),
         };
         let header = Header::parse(onnx).map_err(invalid)?;
-        let toml = toml.map_or(Ok(ModelToml::default()), ModelToml::parse).map_err(invalid)?;
+        let wrong = |problem: String| ModelError::Settings {
+            file: format!("the settings of {}", name.display()),
+            problem: shown(&problem, LONGEST_PROBLEM).into_owned(),
+        };
+        let toml = toml.map_or(Ok(ModelToml::default()), ModelToml::parse).map_err(wrong)?;
         Ok(Self { header, toml })
     }
 }
@@ -148,32 +159,33 @@ fn identity(onnx: &[u8], toml: Option<&str>, external: &[External]) -> Sha256 {
 
 /// The bytes of a regular file. Opening blocks on nothing: whoever put a FIFO there would hold the program.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
-    read_file(path).map_err(|error| unreadable(path, &error))
+    read_file(path, LARGEST_MODEL).map_err(|error| unreadable(path, &error))
 }
 
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+/// The bytes of a regular file, if it has at most so many.
+pub(crate) fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::other("not a file"));
     }
-    let too_large = || Err(io::Error::other("larger than 2 GiB, which no ONNX file is"));
-    if metadata.len() > LARGEST_MODEL {
+    let too_large = || Err(io::Error::other(format!("larger than {most} bytes, which no such file is")));
+    if metadata.len() > most {
         return too_large();
     }
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(metadata.len() as usize)?;
     // It may have grown since.
-    file.take(LARGEST_MODEL + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST_MODEL {
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
         return too_large();
     }
     Ok(bytes)
 }
 
 fn read_toml(path: &Path) -> Result<Option<String>, ModelError> {
-    let invalid = |problem: String| ModelError::Invalid { model: path.display().to_string(), problem };
-    match read_file(path) {
+    let invalid = |problem: String| ModelError::Settings { file: path.display().to_string(), problem };
+    match read_file(path, model_toml::LARGEST as u64) {
         Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|error| invalid(error.to_string())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) if is_passing(&error) => Err(unreadable(path, &error)),
@@ -205,7 +217,7 @@ fn read_external(onnx: &Path, names: &[String]) -> Result<Vec<External>, ModelEr
         if !path.starts_with(home) {
             return denied(format!("its weights in {weights:?} are a link that leads out of its folder"));
         }
-        files.push((name.clone(), read_file(&path).map_err(missing)?.into()));
+        files.push((name.clone(), read_file(&path, LARGEST_MODEL).map_err(missing)?.into()));
     }
     Ok(files)
 }

@@ -64,7 +64,7 @@ impl ClassList {
 }
 
 /// More bytes than a `model.toml` with 65,536 names has.
-const LARGEST: usize = 4 << 20;
+pub(crate) const LARGEST: usize = 4 << 20;
 
 impl ModelToml {
     /// Reads the file's text; the error says in words what is wrong with it.

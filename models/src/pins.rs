@@ -3,7 +3,7 @@
 //! The model volume may be read-only, so pins lie with the results. A file is never changed: whoever pins or unpins adds
 //! the next number, and the highest one counts.
 
-use crate::layout::is_usable;
+use crate::{layout::is_usable, model};
 use framefleet_contract::{
     error_code::ErrorCode,
     volume::{self, Put, Volume, VolumeError},
@@ -18,6 +18,8 @@ use std::{
 const STATE: &str = "models/state";
 /// Of the documents here.
 const VERSION: u32 = 1;
+/// Bytes: far more than a pin has.
+const LARGEST: u64 = 64 << 10;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PinError {
@@ -64,7 +66,7 @@ pub fn read(root: &Path, name: &str) -> Result<Option<String>, PinError> {
     let folder = root.join(STATE).join(name);
     let Some(number) = highest(&folder)? else { return Ok(None) };
     let path = folder.join(file_name(number));
-    let bytes = fs::read(&path).map_err(|error| volume::read_error(&path, error))?;
+    let bytes = model::read_file(&path, LARGEST).map_err(|error| volume::read_error(&path, error))?;
     let damaged = |reason: String| PinError::Damaged { path: path.clone(), reason };
     let pin: Pin = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
     if pin.version != VERSION || pin.name != name {

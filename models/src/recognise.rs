@@ -101,6 +101,10 @@ pub fn recognise(header: &Header, toml: &ModelToml) -> Result<Manifest, Refusal>
 }
 
 fn guess(header: &Header, inputs: &Inputs, metadata: &Metadata, toml: &ModelToml) -> Result<Guess, Refusal> {
+    if toml.outputs.is_some() {
+        let problem = "its model.toml names outputs, and not the head that reads them";
+        return refuse_with(problem, "say `head` too, or leave `outputs` out");
+    }
     if let Some(task) = metadata.task.as_deref().filter(|task| *task != "detect") {
         let problem = format!("its metadata says its task is {task:?}");
         return refuse_with(problem, "use a model exported for the task `detect`");

@@ -2,16 +2,16 @@
 
 use std::cmp::Ordering;
 
-/// Compares `1.10` after `1.9`, `v2` after `v1`, and `2.0-rc1` before `2.0`, as semantic versioning orders them.
+/// Compares `1.10` after `1.9`, `v2` after `v1`, and `2.0-rc1` before `2.0` and `2`, as semantic versioning orders them.
 pub(crate) fn compare(left: &str, right: &str) -> Ordering {
     let (left_release, left_pre) = split_version(left);
     let (right_release, right_pre) = split_version(right);
-    compare_parts(left_release, right_release)
+    compare_parts(left_release, right_release, Some("0"))
         .then_with(|| match (left_pre, right_pre) {
             (None, None) => Ordering::Equal,
             (None, Some(_)) => Ordering::Greater,
             (Some(_), None) => Ordering::Less,
-            (Some(left), Some(right)) => compare_parts(left, right),
+            (Some(left), Some(right)) => compare_parts(left, right, None),
         })
         // Versions that mean the same (`1` and `01`) still need one order.
         .then_with(|| left.cmp(right))
@@ -24,15 +24,16 @@ fn split_version(version: &str) -> (&str, Option<&str>) {
     version.split_once('-').map_or((version, None), |(release, pre)| (release, Some(pre)))
 }
 
-fn compare_parts(left: &str, right: &str) -> Ordering {
-    let mut left = left.split('.');
-    let mut right = right.split('.');
+/// Part by part; where one has fewer, it is filled up with `missing`, or else it is the smaller one.
+fn compare_parts(left: &str, right: &str, missing: Option<&str>) -> Ordering {
+    let (mut left, mut right) = (left.split('.'), right.split('.'));
     loop {
         let order = match (left.next(), right.next()) {
             (None, None) => return Ordering::Equal,
-            (None, Some(_)) => Ordering::Less,
-            (Some(_), None) => Ordering::Greater,
-            (Some(left), Some(right)) => compare_part(left, right),
+            (left, right) => match (left.or(missing), right.or(missing)) {
+                (Some(left), Some(right)) => compare_part(left, right),
+                (left, right) => left.is_some().cmp(&right.is_some()),
+            },
         };
         if order.is_ne() {
             return order;
@@ -62,6 +63,6 @@ mod tests {
     fn versions_are_ordered_by_their_numbers() {
         let mut versions = ["10", "9", "v2", "2.0-rc1", "1.10", "1.9", "1.9.1", "2.0-rc.2", "2.0", "20260101"];
         versions.sort_by(|left, right| compare(left, right));
-        assert_eq!(versions, ["1.9", "1.9.1", "1.10", "v2", "2.0-rc.2", "2.0-rc1", "2.0", "9", "10", "20260101"]);
+        assert_eq!(versions, ["1.9", "1.9.1", "1.10", "2.0-rc.2", "2.0-rc1", "2.0", "v2", "9", "10", "20260101"]);
     }
 }

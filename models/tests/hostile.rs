@@ -350,7 +350,7 @@ fn what_needs_more_memory_than_allowed_is_refused() {
     folder.refused(ErrorCode::ModelInvalid, &["more than 512 MiB of memory"]);
     let folder = Folder::new();
     fs::File::create(folder.onnx()).unwrap().set_len(3 << 30).unwrap();
-    folder.refused(ErrorCode::ModelNotFound, &["larger than 2 GiB"]);
+    folder.refused(ErrorCode::ModelNotFound, &["larger than 2147483648 bytes"]);
     Folder::of(&bytes_of("v8.onnx")).check().unwrap();
 }
 

@@ -144,7 +144,12 @@ fn what_a_model_sees_is_drawn_into_a_picture() {
         drawn.push(png);
     }
     assert_ne!(drawn[0], drawn[1]);
-    let text = scratch.file("notes.txt", b"no picture");
+    let notes = scratch.file("notes.txt", b"no picture");
+    let notes = notes.to_str().unwrap();
+    let arguments = ["models", "check", street.to_str().unwrap(), "--image", jpeg.to_str().unwrap(), "--drawn", notes];
+    framefleet(&scratch, &arguments).error(1, "BAD_REQUEST");
+    assert_eq!(fs::read(notes).unwrap(), b"no picture");
+    let text = Path::new(notes);
     let arguments = ["models", "check", street.to_str().unwrap(), "--image", text.to_str().unwrap()];
     framefleet(&scratch, &arguments).error(1, "NO_VIDEO");
 }

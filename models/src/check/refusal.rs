@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 pub enum Refusal {
     ModelNotFound { problem: String, remedy: String },
     ModelInvalid { model: String, problem: String },
+    Settings { file: String, problem: String },
     ModelDenied { model: String, problem: String },
     ModelChanged { model: String },
     ModelUnavailable { model: String, problem: String },
@@ -24,6 +25,7 @@ impl From<ModelError> for Refusal {
         match error {
             ModelError::NotFound { problem, remedy } => Self::ModelNotFound { problem, remedy },
             ModelError::Invalid { model, problem } => Self::ModelInvalid { model, problem },
+            ModelError::Settings { file, problem } => Self::Settings { file, problem },
             ModelError::Denied { model, problem } => Self::ModelDenied { model, problem },
             ModelError::Changed { model } => Self::ModelChanged { model },
             ModelError::Unavailable { model, problem } => Self::ModelUnavailable { model, problem },
@@ -45,6 +47,7 @@ impl From<Refusal> for ModelError {
         match refusal {
             Refusal::ModelNotFound { problem, remedy } => Self::NotFound { problem, remedy },
             Refusal::ModelInvalid { model, problem } => Self::Invalid { model, problem },
+            Refusal::Settings { file, problem } => Self::Settings { file, problem },
             Refusal::ModelDenied { model, problem } => Self::Denied { model, problem },
             Refusal::ModelChanged { model } => Self::Changed { model },
             Refusal::ModelUnavailable { model, problem } => Self::Unavailable { model, problem },
@@ -71,6 +74,7 @@ mod tests {
         let errors = [
             ModelError::NotFound { problem: a.clone(), remedy: b.clone() },
             ModelError::Invalid { model: a.clone(), problem: b.clone() },
+            ModelError::Settings { file: a.clone(), problem: b.clone() },
             ModelError::Denied { model: a.clone(), problem: b.clone() },
             ModelError::Changed { model: a.clone() },
             ModelError::Unavailable { model: a.clone(), problem: b.clone() },

@@ -174,7 +174,10 @@ fn follow(
     loop {
         stop.check()?;
         match directory.wait_for(name, PATIENCE) {
-            Ok(serving) => return Ok((directory, serving)),
+            Ok(serving) => {
+                tell_of_newer(&directory, &serving);
+                return Ok((directory, serving));
+            }
             Err(ModelError::NotFound { .. }) if is_under_way(&directory) => {}
             Err(error) => {
                 stop.check()?;
@@ -183,6 +186,16 @@ fn follow(
                 return Err(error.into());
             }
         }
+    }
+}
+
+/// Somebody who has just copied a version expects it to be used.
+fn tell_of_newer(directory: &ModelDirectory, serving: &Serving) {
+    let newer = directory.snapshot().into_iter().rev().take_while(|model| !model.serving);
+    for model in newer.filter(|model| matches!(model.state, State::Waiting | State::Checking)) {
+        let version = |version: Option<&str>| version.map_or_else(String::new, |version| format!(" {version}"));
+        let (newer, used) = (version(model.version.as_deref()), version(serving.version()));
+        tracing::warn!("{}{newer} is not ready yet: {}{used} is used until it is", model.name, model.name);
     }
 }
 

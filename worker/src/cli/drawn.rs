@@ -12,7 +12,7 @@ use framefleet_native::ffmpeg::demux::Demuxer;
 use framefleet_native::ffmpeg::limits::Limits;
 use opencv::core::{MatTraitConst, MatTraitConstManual};
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::path::Path;
 
 /// Less certain boxes would only cover the picture.
@@ -21,6 +21,7 @@ const LEAST_SCORE: f32 = 0.25;
 /// Draws what the model finds in a picture, or in the first frame of a video, into a PNG file, and gives the number of
 /// boxes.
 pub fn draw(checked: &Checked, image: &Path, png: &Path) -> Result<usize> {
+    refuse_to_replace(png)?;
     let frame = first_frame(image)?;
     let manifest = &checked.model.manifest;
     let usual = Thresholds::from(&manifest.defaults);
@@ -42,6 +43,22 @@ pub fn draw(checked: &Checked, image: &Path, png: &Path) -> Result<usize> {
     write_png(&canvas, png).map_err(|e| failed(format!("{} cannot be written: {e}", png.display())))?;
     Ok(detections.len())
 }
+
+/// What is no picture of an earlier call may be worth more than one of this.
+fn refuse_to_replace(png: &Path) -> Result<()> {
+    let mut start = [0; PNG.len()];
+    match File::open(png).and_then(|mut file| file.read_exact(&mut start)) {
+        Ok(()) if start == *PNG => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        _ => {
+            let what = format!("{} is there and is no PNG file; name another one with --drawn", png.display());
+            Err(JobError::BadRequest(what))
+        }
+    }
+}
+
+/// What such files begin with.
+const PNG: &[u8; 8] = b"\x89PNG\r\n\x1a\n";
 
 fn first_frame(path: &Path) -> Result<Frame> {
     let limits = Limits::default();

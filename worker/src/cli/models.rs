@@ -10,11 +10,12 @@ use framefleet_contract::ErrorCode;
 use framefleet_contract::volume::Volume;
 use framefleet_models::check::{Check, Checked, Limits, Report, Sandbox, SeenTensor};
 use framefleet_models::directory::State;
+use framefleet_models::pins::PinError;
 use framefleet_models::{Follow, ModelDirectory, ModelError, ModelStatus, Runtime, pins};
 use std::ffi::OsString;
-use std::io::{Write, stdout};
+use std::io::{Write, stderr, stdout};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Shows the model directory, tries models out, and holds a model at a version.
 #[derive(Debug, Args)]
@@ -95,8 +96,10 @@ struct Unpin {
 /// The first argument of the process in which a model is tried out. Nobody types it.
 pub const CHILD: &str = "check-model-in-this-process";
 
-/// Until what was copied into the directory just now has been tried out.
-const LONGEST_LIST: Duration = Duration::from_mins(10);
+/// Between two looks at how the models stand.
+const LOOK: Duration = Duration::from_secs(2);
+/// Files that somebody copies are waited for no longer, where nothing else happens.
+const LONGEST_COPY: Duration = Duration::from_secs(10);
 
 impl Models {
     pub fn execute(&self) -> u8 {
@@ -131,7 +134,7 @@ impl List {
         let results = Some(Volume::assume(&self.places.out)?);
         let follow = Follow { results, ..Follow::new(&self.places.models) };
         let directory = start(follow, &Runtime::load()?)?;
-        let models = directory.wait_until_checked(LONGEST_LIST)?;
+        let models = settled(&directory)?;
         if self.json {
             for model in &models {
                 say(&serde_json::to_string(model).expect("names and numbers become JSON"));
@@ -142,6 +145,26 @@ impl List {
             say(&table(&models));
         }
         Ok(DONE)
+    }
+}
+
+/// Waits until all that can be tried out was, and says so where it takes longer.
+fn settled(directory: &ModelDirectory) -> Result<Vec<ModelStatus>> {
+    let (mut models, mut changed, mut told) = (directory.snapshot(), Instant::now(), false);
+    loop {
+        let now = directory.wait_until_checked(LOOK)?;
+        let left = now.iter().filter(|model| matches!(model.state, State::Waiting | State::Checking)).count();
+        if now != models || now.iter().any(|model| model.state == State::Checking) {
+            changed = Instant::now();
+        }
+        if left == 0 || changed.elapsed() >= LONGEST_COPY {
+            return Ok(now);
+        }
+        if !told {
+            let _ = writeln!(stderr(), "waiting for models that are being tried out or copied ({left} so far)");
+            told = true;
+        }
+        models = now;
     }
 }
 
@@ -302,12 +325,18 @@ impl Pin {
 impl Unpin {
     fn execute(&self) -> Result<u8> {
         let results = Volume::open(&self.out)?;
-        let Some(version) = pins::read(results.root(), &self.name)? else {
-            say(&format!("{} is not held at any version", self.name));
-            return Ok(DONE);
+        let held_at = match pins::read(results.root(), &self.name) {
+            Ok(Some(version)) => version,
+            Ok(None) => {
+                say(&format!("{} is not held at any version", self.name));
+                return Ok(DONE);
+            }
+            // What is damaged is let go of too.
+            Err(PinError::Damaged { .. }) => "a version".to_owned(),
+            Err(error) => return Err(error.into()),
         };
         pins::unpin(&results, &self.name)?;
-        say(&format!("{} is held at {version} no longer: its newest version is used", self.name));
+        say(&format!("{} is held at {held_at} no longer: its newest version is used", self.name));
         Ok(DONE)
     }
 }

@@ -231,6 +231,10 @@ impl Run {
             Ok(request) => request,
             Err(error) => {
                 print_error(error.code(), &format!("{}: {error}", job::file_name(&source.path)));
+                if self.json {
+                    let failure = Failure { code: error.code(), message: error.to_string() };
+                    say(&serde_json::json!({ "source": source.path, "error": failure }).to_string());
+                }
                 return status_of(&error);
             }
         };
