@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// As long as a swap, without one.
-const QUIET: Duration = Duration::from_secs(3);
+const QUIET: Duration = Duration::from_secs(8);
 
 /// When each frame ended, for each thread.
 type Ends = Vec<Vec<Instant>>;
