@@ -16,7 +16,7 @@ use std::{
 };
 
 const SETTLE: Duration = Duration::from_millis(200);
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_mins(2);
 
 /// Recognises, and says what it looked at.
 #[derive(Debug, Clone, Default)]
