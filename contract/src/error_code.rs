@@ -2,6 +2,7 @@
 //!
 //! Scripts and dashboards match on these, so a code is never renamed and never reused for something else.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -19,7 +20,7 @@ pub enum Disposition {
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $disposition:ident;)*) => {
         /// A stable error code, written in capitals: `INPUT_CORRUPT`.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
         pub enum ErrorCode {
             $($(#[$doc])* #[serde(rename = $name)] $variant,)*
         }
@@ -44,6 +45,8 @@ macro_rules! error_codes {
 error_codes! {
     /// The command line or a request says something that cannot be meant.
     BadRequest = "BAD_REQUEST", DeadLetter;
+    /// A message that is not JSON, too large, of an unknown version, has an unknown field, or whose key is not its id.
+    Schema = "SCHEMA", DeadLetter;
     /// There is nothing at the source's path.
     SourceNotFound = "SOURCE_NOT_FOUND", DeadLetter;
     /// The path is a directory, a FIFO, a device or unreadable, or leads out of the folders that are allowed.
@@ -104,6 +107,14 @@ error_codes! {
     JobDamaged = "JOB_DAMAGED", Fatal;
     /// The annotated video cannot be made.
     RenderFailed = "RENDER_FAILED", DeadLetter;
+    /// The segment was lost three times with the worker that ran nothing else: it ends whatever works on it.
+    WorkerLost = "WORKER_LOST", DeadLetter;
+    /// The Kafka broker cannot be reached, or refuses.
+    KafkaUnavailable = "KAFKA_UNAVAILABLE", Retry;
+    /// A topic is missing, or is not as it must be: `framefleet topics apply` makes it.
+    TopicsMissing = "TOPICS_MISSING", Fatal;
+    /// No job of that id is known.
+    JobUnknown = "JOB_UNKNOWN", DeadLetter;
     /// The program was told to stop before the work was done.
     Interrupted = "INTERRUPTED", Retry;
     /// A fault of the program itself.

@@ -1,5 +1,6 @@
 //! Names that must not be mixed up, and the digests that some of them are made of.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256 as Hasher};
 use std::fmt::{self, Write};
@@ -8,9 +9,10 @@ use std::io::{self, Read};
 use std::path::Path;
 
 /// Names a job: 1 to 128 letters, digits, `.`, `_` and `-`, not beginning with `.` or `-`, so that it is a safe folder name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-pub struct JobId(String);
+#[schemars(!try_from, !into)]
+pub struct JobId(#[schemars(regex(pattern = "^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$"))] String);
 
 /// The id is no name for a folder.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,9 +55,10 @@ impl fmt::Display for JobId {
 }
 
 /// A SHA-256 digest, 64 lower-case hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-pub struct Sha256(String);
+#[schemars(!try_from, !into)]
+pub struct Sha256(#[schemars(regex(pattern = "^[0-9a-f]{64}$"))] String);
 
 /// Not 64 lower-case hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -4,6 +4,8 @@
 //! ```text
 //! Request ─► Plan ─► segments/*.parquet ─► tracks.parquet ─► Summary ─► Outcome
 //!                        all of it inside one JobFolder, put there by a Volume
+//!
+//! Submission ─► SegmentTask ─► Finish ─► Status, Outcome      messages of a fleet
 //! ```
 
 pub mod error_code;
@@ -18,6 +20,7 @@ pub mod summary;
 pub mod outcome;
 pub mod volume;
 pub mod job_folder;
+pub mod message;
 
 mod parquet_file;
 

@@ -2,10 +2,11 @@
 
 use crate::error_code::ErrorCode;
 use crate::identity::{JobId, Sha256};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Stored as `outcome.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Outcome {
     pub version: u32,
     pub job_id: JobId,
@@ -14,9 +15,12 @@ pub struct Outcome {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
     pub files: Vec<PublishedFile>,
+    /// Of the request that a client sent to a fleet, so that whoever sent another one under the same id sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_sha256: Option<Sha256>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     Succeeded,
@@ -25,7 +29,7 @@ pub enum State {
 }
 
 /// Why a job failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     pub code: ErrorCode,
     /// What was wrong, with what, and what to do.
@@ -33,7 +37,7 @@ pub struct Failure {
 }
 
 /// A file of the job's folder, as read back after it was published.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PublishedFile {
     /// Relative to the job's folder.
     pub path: String,

@@ -2,7 +2,9 @@
 
 use crate::identity::{JobId, Sha256};
 use crate::tracker_settings::ByteTrackSettings;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
@@ -19,6 +21,23 @@ pub struct Request {
     pub model: ModelRef,
     pub settings: Settings,
     pub outputs: Outputs,
+    /// What came with it, where a client sent it to a fleet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submitted: Option<Submitted>,
+}
+
+/// What changes no result, and what tells a request from another one under the same id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Submitted {
+    /// Of the message as it was sent.
+    pub sha256: Sha256,
+    /// The lane in which its segments wait.
+    pub queue: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// The version of every JSON document of this crate.
@@ -39,7 +58,7 @@ pub struct Source {
 }
 
 /// Which model detects: its name for people, its digest for machines.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelRef {
     pub name: String,
@@ -63,7 +82,7 @@ pub struct Settings {
 }
 
 /// What the job writes beside `tracks.parquet`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Outputs {
     /// `annotated.mp4`: the video with boxes and trails drawn in.
@@ -74,7 +93,7 @@ impl Request {
     /// A request under the client's own id or, without one, under the id that its content gives.
     pub fn new(id: Option<JobId>, source: Source, model: ModelRef, settings: Settings, outputs: Outputs) -> Self {
         let job_id = id.unwrap_or_else(|| derive_id(&source, &model, &settings, outputs));
-        Self { version: VERSION, job_id, source, model, settings, outputs }
+        Self { version: VERSION, job_id, source, model, settings, outputs, submitted: None }
     }
 }
 

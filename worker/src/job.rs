@@ -9,6 +9,7 @@ use crate::progress::{Display, Progress};
 use crate::render::{self, Rendering};
 use crate::{segment, source, summarise};
 use framefleet_contract::detection_file::SegmentInfo;
+use framefleet_contract::identity::Sha256;
 use framefleet_contract::job_folder::{ANNOTATED, JobFolder, SUMMARY, TRACKS};
 use framefleet_contract::outcome::{Failure, Outcome, PublishedFile, State};
 use framefleet_contract::plan::{Plan, Segment};
@@ -82,6 +83,7 @@ fn failed(request: &Request, folder: &JobFolder, error: &JobError) -> Result<Out
         state: State::Failed,
         error: Some(failure),
         files: tracks.into_iter().collect(),
+        request_sha256: request_sha256(request),
     })
 }
 
@@ -278,7 +280,19 @@ fn succeeded(request: &Request, folder: &JobFolder) -> Result<Outcome> {
     if request.outputs.annotated {
         files.push(folder.published(ANNOTATED, None)?);
     }
-    Ok(Outcome { version: VERSION, job_id: request.job_id.clone(), state: State::Succeeded, error: None, files })
+    Ok(Outcome {
+        version: VERSION,
+        job_id: request.job_id.clone(),
+        state: State::Succeeded,
+        error: None,
+        files,
+        request_sha256: request_sha256(request),
+    })
+}
+
+/// Of what a client sent to a fleet.
+fn request_sha256(request: &Request) -> Option<Sha256> {
+    request.submitted.as_ref().map(|submitted| submitted.sha256.clone())
 }
 
 /// The last part of a path, for people.

@@ -1,0 +1,43 @@
+//! A segment that waits to be detected: a message of `segments.<queue>`.
+
+use super::OfJob;
+use crate::identity::JobId;
+use crate::request::{ModelRef, VERSION};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The key is the job's id; the partition is chosen so that a job's segments spread over all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SegmentTask {
+    pub version: u32,
+    pub job_id: JobId,
+    /// Of the job's plan.
+    pub segment: u32,
+    pub queue: String,
+    pub model: ModelRef,
+    /// Frames to infer: with the model's seconds per frame, how much work it is.
+    pub frames: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<String>,
+    /// How often it was handed back after errors.
+    #[serde(default)]
+    pub handed_back: u32,
+}
+
+/// A header of the message: `frames` in decimal digits, so that work can be summed up without reading the messages.
+pub const FRAMES_HEADER: &str = "framefleet-frames";
+/// A header of the message: the model's sha256.
+pub const MODEL_HEADER: &str = "framefleet-model";
+
+impl SegmentTask {
+    /// A task that was not tried yet. Frames and the model follow from the job's plan.
+    pub fn new(job_id: JobId, segment: u32, queue: String, model: ModelRef, frames: u64) -> Self {
+        Self { version: VERSION, job_id, segment, queue, model, frames, deadline: None, handed_back: 0 }
+    }
+}
+
+impl OfJob for SegmentTask {
+    fn job_id(&self) -> &JobId {
+        &self.job_id
+    }
+}

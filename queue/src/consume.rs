@@ -1,0 +1,407 @@
+//! One consumer for one topic, on a thread of its own that never blocks.
+//!
+//! ```text
+//!            poll thread                         workers
+//! broker ─► poll ─► waiting ─► bounded channel ─► Delivery ─► ... ─► finish
+//!             │ full: pause, and go on polling                         │
+//!             └─◄─ commit the finished prefix of each partition ◄──────┘
+//! ```
+
+use crate::commit::Prefix;
+use crate::connection::{Connection, PATIENCE};
+use crate::error::QueueError;
+use crate::topics::Topics;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Headers as _, Message};
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long one poll waits for a message: the thread looks that often at what else there is to do.
+const POLL: Duration = Duration::from_millis(50);
+/// Between two commits.
+const COMMIT_PERIOD: Duration = Duration::from_millis(500);
+
+/// Follows one topic as a member of its group. Dropped, it commits what is finished and leaves the group.
+#[derive(Debug)]
+pub struct Consumer {
+    deliveries: Receiver<Delivery>,
+    state: Arc<State>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A message that was handed out. Until [`Delivery::finish`] it is committed by nobody, and comes again to somebody.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    pub topic: Arc<str>,
+    pub partition: i32,
+    pub offset: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Vec<u8>,
+    /// Milliseconds since 1970, by the broker or the client that sent it.
+    pub timestamp_ms: i64,
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// Which assignment of the partition it came by.
+    epoch: u64,
+    state: Arc<State>,
+}
+
+impl Delivery {
+    /// Its effects are durable: it need never come again.
+    pub fn finish(self) {
+        let mut partitions = self.state.partitions();
+        if let Some(partition) = partitions.get_mut(&self.partition).filter(|known| known.epoch == self.epoch) {
+            partition.prefix.finish(self.offset);
+        }
+    }
+
+    /// Whether its partition is still this consumer's. If not, somebody else has the message too.
+    pub fn is_ours(&self) -> bool {
+        self.state.partitions().get(&self.partition).is_some_and(|known| known.epoch == self.epoch)
+    }
+}
+
+/// What the poll thread and whoever finishes messages share.
+#[derive(Debug)]
+struct State {
+    topic: Arc<str>,
+    partitions: Mutex<HashMap<i32, Partition>>,
+    epochs: AtomicU64,
+    wants_pause: AtomicBool,
+    ends: AtomicBool,
+    /// A rebalance came, after which partitions are not paused.
+    was_rebalanced: AtomicBool,
+    has_assignment: AtomicBool,
+    born: Instant,
+    /// Milliseconds after `born` at which the thread polled last.
+    polled_ms: AtomicU64,
+    ended_because: Mutex<Option<String>>,
+}
+
+#[derive(Debug)]
+struct Partition {
+    epoch: u64,
+    prefix: Prefix,
+}
+
+impl State {
+    fn partitions(&self) -> MutexGuard<'_, HashMap<i32, Partition>> {
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What can be committed, of these partitions or of all.
+    fn committable(&self, of: Option<&[i32]>) -> Vec<(i32, i64)> {
+        let is_wanted = |partition: &i32| of.is_none_or(|of| of.contains(partition));
+        let partitions = self.partitions();
+        let wanted = partitions.iter().filter(|(partition, _)| is_wanted(partition));
+        wanted.filter_map(|(partition, known)| Some((*partition, known.prefix.committable()?))).collect()
+    }
+
+    fn committed(&self, offsets: &[(i32, i64)]) {
+        let mut partitions = self.partitions();
+        for (partition, offset) in offsets {
+            if let Some(known) = partitions.get_mut(partition) {
+                known.prefix.committed(*offset);
+            }
+        }
+    }
+}
+
+impl Consumer {
+    /// Joins the group of `topic`. At most `ahead` messages are handed out before somebody takes them.
+    pub fn start(connection: &Connection, topic: &str, ahead: usize) -> Result<Self, QueueError> {
+        let state = Arc::new(State {
+            topic: topic.into(),
+            partitions: Mutex::default(),
+            epochs: AtomicU64::new(0),
+            wants_pause: AtomicBool::new(false),
+            ends: AtomicBool::new(false),
+            was_rebalanced: AtomicBool::new(false),
+            has_assignment: AtomicBool::new(false),
+            born: Instant::now(),
+            polled_ms: AtomicU64::new(0),
+            ended_because: Mutex::default(),
+        });
+        let mut config = connection.config();
+        config
+            .set("group.id", Topics::group(topic))
+            .set("group.protocol", "classic")
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "earliest")
+            // Messages are small, and each is minutes of work: nothing is fetched long before it is wanted.
+            .set("queued.min.messages", "16")
+            .set("queued.max.messages.kbytes", "1024")
+            .set("max.partition.fetch.bytes", "65536")
+            .set("fetch.max.bytes", "1048576")
+            // A partition that was paused is fetched again only when the question before has been answered.
+            .set("fetch.wait.max.ms", "50")
+            .set("fetch.queue.backoff.ms", "20")
+            .set("fetch.error.backoff.ms", "200");
+        let context = Membership { state: state.clone() };
+        let consumer: BaseConsumer<Membership> =
+            config.create_with_context(context).map_err(|e| connection.refused(&e))?;
+        consumer.subscribe(&[topic]).map_err(|e| QueueError::of(connection.brokers(), &e))?;
+        let (sender, deliveries) = bounded(ahead);
+        let polling = Polling {
+            consumer,
+            state: state.clone(),
+            sender,
+            waiting: VecDeque::new(),
+            is_paused: false,
+            commits: Instant::now(),
+        };
+        let name = format!("poll {}", topic.rsplit('.').next().unwrap_or(topic));
+        let thread = Builder::new().name(name).spawn(move || polling.run()).map_err(|e| QueueError::Unavailable {
+            brokers: connection.brokers().to_owned(),
+            reason: format!("no thread for a consumer: {e}"),
+        })?;
+        Ok(Self { deliveries, state, thread: Some(thread) })
+    }
+
+    /// Where messages come out. Closed when the consumer ended.
+    pub fn deliveries(&self) -> &Receiver<Delivery> {
+        &self.deliveries
+    }
+
+    pub fn topic(&self) -> &str {
+        &self.state.topic
+    }
+
+    /// Takes nothing more, or goes on. What was handed out stays so, and the group is not left.
+    pub fn pause(&self, pause: bool) {
+        self.state.wants_pause.store(pause, Ordering::Relaxed);
+    }
+
+    /// Whether the group gave it its partitions, even if they are none.
+    pub fn has_joined(&self) -> bool {
+        self.state.has_assignment.load(Ordering::Relaxed)
+    }
+
+    /// Since the thread polled last.
+    pub fn since_poll(&self) -> Duration {
+        let polled = Duration::from_millis(self.state.polled_ms.load(Ordering::Relaxed));
+        self.state.born.elapsed().saturating_sub(polled)
+    }
+
+    /// Why it can never hand out anything again, if that is so.
+    pub fn ended(&self) -> Option<QueueError> {
+        let reason = self.state.ended_because.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        reason.map(|reason| QueueError::ConsumerEnded { topic: self.topic().to_owned(), reason })
+    }
+
+    /// Messages that were handed out and are not finished.
+    pub fn open(&self) -> usize {
+        self.state.partitions().values().map(|partition| partition.prefix.open()).sum()
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.state.ends.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The poll thread.
+struct Polling {
+    consumer: BaseConsumer<Membership>,
+    state: Arc<State>,
+    sender: Sender<Delivery>,
+    /// What came before the partitions could be paused.
+    waiting: VecDeque<Delivery>,
+    is_paused: bool,
+    commits: Instant,
+}
+
+impl Polling {
+    fn run(mut self) {
+        while !self.state.ends.load(Ordering::Relaxed) {
+            self.state.polled_ms.store(self.state.born.elapsed().as_millis() as u64, Ordering::Relaxed);
+            let polled = self.consumer.poll(POLL).map(|message| message.map(|message| self.delivery(&message)));
+            match polled {
+                Some(Ok(delivery)) => self.waiting.extend(delivery),
+                Some(Err(error)) => self.heed(&error),
+                None => {}
+            }
+            self.hand_out();
+            self.pause_or_resume();
+            if self.commits.elapsed() >= COMMIT_PERIOD {
+                self.commits = Instant::now();
+                commit(&self.consumer, &self.state, None, CommitMode::Async);
+            }
+        }
+        commit(&self.consumer, &self.state, None, CommitMode::Sync);
+    }
+
+    /// `None` for a message of a partition that is not ours any more.
+    fn delivery(&self, message: &impl Message) -> Option<Delivery> {
+        let mut partitions = self.state.partitions();
+        let partition = partitions.get_mut(&message.partition())?;
+        partition.prefix.begin(message.offset());
+        let epoch = partition.epoch;
+        drop(partitions);
+        let headers = message.headers().map(|headers| {
+            let header = |header: rdkafka::message::Header<'_, &[u8]>| {
+                (header.key.to_owned(), header.value.unwrap_or_default().to_vec())
+            };
+            headers.iter().map(header).collect()
+        });
+        Some(Delivery {
+            topic: self.state.topic.clone(),
+            partition: message.partition(),
+            offset: message.offset(),
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().unwrap_or_default().to_vec(),
+            timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
+            headers: headers.unwrap_or_default(),
+            epoch,
+            state: self.state.clone(),
+        })
+    }
+
+    fn heed(&self, error: &KafkaError) {
+        let topic = &self.state.topic;
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::PollExceeded) => {
+                tracing::warn!("the consumer of {topic} was away for too long, and joins its group again");
+            }
+            Some(RDKafkaErrorCode::Fatal) => {
+                let reason = error.to_string();
+                *self.state.ended_because.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+            }
+            _ => tracing::warn!("the consumer of {topic}: {error}"),
+        }
+    }
+
+    fn hand_out(&mut self) {
+        if self.state.wants_pause.load(Ordering::Relaxed) {
+            return;
+        }
+        while let Some(delivery) = self.waiting.pop_front() {
+            if !delivery.is_ours() {
+                continue;
+            }
+            match self.sender.try_send(delivery) {
+                Ok(()) => {}
+                Err(TrySendError::Full(delivery) | TrySendError::Disconnected(delivery)) => {
+                    self.waiting.push_front(delivery);
+                    break;
+                }
+            }
+        }
+    }
+
+    fn pause_or_resume(&mut self) {
+        let is_full = self.sender.is_full() || !self.waiting.is_empty();
+        let pause = is_full || self.state.wants_pause.load(Ordering::Relaxed);
+        let was_rebalanced = self.state.was_rebalanced.swap(false, Ordering::Relaxed);
+        if pause == self.is_paused && !(pause && was_rebalanced) {
+            return;
+        }
+        // The list must be gone before the consumer is: dropping it would wait for ever.
+        let assignment = match self.consumer.assignment() {
+            Ok(assignment) if assignment.count() > 0 => assignment,
+            _ => return,
+        };
+        let done = if pause { self.consumer.pause(&assignment) } else { self.consumer.resume(&assignment) };
+        match done {
+            Ok(()) => self.is_paused = pause,
+            Err(error) => tracing::warn!("the consumer of {} cannot be paused: {error}", self.state.topic),
+        }
+    }
+}
+
+fn commit(consumer: &BaseConsumer<Membership>, state: &State, of: Option<&[i32]>, mode: CommitMode) {
+    let offsets = state.committable(of);
+    if offsets.is_empty() {
+        return;
+    }
+    let mut list = TopicPartitionList::with_capacity(offsets.len());
+    for (partition, offset) in &offsets {
+        if let Err(error) = list.add_partition_offset(&state.topic, *partition, Offset::Offset(*offset)) {
+            tracing::warn!("offset {offset} of {} cannot be committed: {error}", state.topic);
+        }
+    }
+    // In the middle of a rebalance the broker refuses: the next commit says it again, or the next owner finds the work done.
+    match consumer.commit(&list, mode) {
+        Ok(()) if matches!(mode, CommitMode::Sync) => state.committed(&offsets),
+        Ok(()) => {}
+        Err(error) => tracing::debug!("{} is not committed: {error}", state.topic),
+    }
+}
+
+/// Keeps track of which partitions are ours.
+struct Membership {
+    state: Arc<State>,
+}
+
+impl ClientContext for Membership {}
+
+impl ConsumerContext for Membership {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Revoke(list) = rebalance {
+            let revoked: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
+            commit(consumer, &self.state, Some(&revoked), CommitMode::Sync);
+            self.state.partitions().retain(|partition, _| !revoked.contains(partition));
+        }
+    }
+
+    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(list) => {
+                let mut partitions = self.state.partitions();
+                for element in list.elements() {
+                    let epoch = self.state.epochs.fetch_add(1, Ordering::Relaxed);
+                    partitions.insert(element.partition(), Partition { epoch, prefix: Prefix::default() });
+                }
+                self.state.has_assignment.store(true, Ordering::Relaxed);
+            }
+            Rebalance::Error(error) => tracing::warn!("rebalance of {}: {error}", self.state.topic),
+            Rebalance::Revoke(_) => {}
+        }
+        self.state.was_rebalanced.store(true, Ordering::Relaxed);
+    }
+
+    fn commit_callback(&self, result: Result<(), KafkaError>, offsets: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::debug!("{} is not committed: {error}", self.state.topic);
+            return;
+        }
+        let offset = |offset| if let Offset::Offset(offset) = offset { Some(offset) } else { None };
+        let elements = offsets.elements();
+        let committed: Vec<(i32, i64)> =
+            elements.iter().filter_map(|element| Some((element.partition(), offset(element.offset())?))).collect();
+        self.state.committed(&committed);
+    }
+}
+
+/// Fails unless the topic is there.
+pub fn check_topic(connection: &Connection, topic: &str) -> Result<u32, QueueError> {
+    let consumer: BaseConsumer = connection.config().create().map_err(|e| connection.refused(&e))?;
+    partitions(&consumer, connection, topic)
+}
+
+/// How many partitions the topic has.
+pub(crate) fn partitions<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    connection: &Connection,
+    topic: &str,
+) -> Result<u32, QueueError> {
+    let failed = |e: &_| QueueError::of(connection.brokers(), e);
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).map_err(|e| failed(&e))?;
+    let found = metadata.topics().iter().find(|found| found.name() == topic);
+    match found.map(|found| found.partitions().len()) {
+        Some(partitions) if partitions > 0 => Ok(partitions as u32),
+        _ => Err(QueueError::Topics { reason: format!("there is no topic {topic}") }),
+    }
+}

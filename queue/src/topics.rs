@@ -1,0 +1,267 @@
+//! The topics: their names, and how each is made and checked.
+
+use crate::connection::{Connection, PATIENCE};
+use crate::error::QueueError;
+use framefleet_contract::identity::JobId;
+use framefleet_contract::message::submission::is_queue;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::RDKafkaErrorCode;
+use std::collections::BTreeMap;
+
+/// The names of a fleet's topics and consumer groups, which all begin with its prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topics {
+    prefix: String,
+}
+
+/// The queues that there are unless a fleet's owner says otherwise.
+pub const DEFAULT_QUEUES: [&str; 3] = ["high", "normal", "low"];
+
+impl Topics {
+    /// # Errors
+    /// A prefix that a topic's name cannot begin with.
+    pub fn new(prefix: &str) -> Result<Self, QueueError> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if prefix.is_empty() || prefix.len() > 100 || !prefix.chars().all(allowed) {
+            let reason = format!("prefix {prefix:?} is not usable: take 1 to 100 letters, digits, '.', '_' or '-'");
+            return Err(QueueError::BadRequest(reason));
+        }
+        Ok(Self { prefix: prefix.to_owned() })
+    }
+
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub fn jobs(&self) -> String {
+        self.named("jobs")
+    }
+
+    pub fn segments(&self, queue: &str) -> String {
+        self.named(&format!("segments.{queue}"))
+    }
+
+    pub fn finish(&self) -> String {
+        self.named("finish")
+    }
+
+    pub fn outcomes(&self) -> String {
+        self.named("outcomes")
+    }
+
+    pub fn status(&self) -> String {
+        self.named("status")
+    }
+
+    pub fn control(&self) -> String {
+        self.named("control")
+    }
+
+    pub fn workers(&self) -> String {
+        self.named("workers")
+    }
+
+    pub fn dead_letters(&self) -> String {
+        self.named("dead-letters")
+    }
+
+    /// The consumer group of a topic that is a queue: all workers that serve it, and only for it.
+    pub fn group(topic: &str) -> String {
+        topic.to_owned()
+    }
+
+    fn named(&self, name: &str) -> String {
+        format!("{}.{name}", self.prefix)
+    }
+
+    /// What [`apply`] makes.
+    fn wanted(&self, queues: &[String]) -> Vec<(String, Kind)> {
+        let mut wanted = vec![(self.jobs(), Kind::Queue)];
+        wanted.extend(queues.iter().map(|queue| (self.segments(queue), Kind::Queue)));
+        wanted.extend([
+            (self.finish(), Kind::Queue),
+            (self.outcomes(), Kind::Compacted),
+            (self.status(), Kind::Compacted),
+            (self.control(), Kind::Compacted),
+            (self.workers(), Kind::Compacted),
+            (self.dead_letters(), Kind::Log),
+        ]);
+        wanted
+    }
+}
+
+/// Which partition a job's segment goes to: neighbours to neighbours, so that one film uses the whole fleet.
+pub fn partition_of(job_id: &JobId, segment: u32, partitions: u32) -> i32 {
+    // FNV-1a, 64 bits: the same in every program, and good enough to begin each job somewhere else.
+    let hash = job_id
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let partitions = u64::from(partitions.max(1));
+    ((hash % partitions + u64::from(segment)) % partitions) as i32
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Work, each message for one of the group's workers.
+    Queue,
+    /// The last word for each key.
+    Compacted,
+    /// Kept, and read by people.
+    Log,
+}
+
+/// How the topics are to be.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    pub queues: Vec<String>,
+    /// Of the queues: the most workers that can serve one at once.
+    pub partitions: u32,
+    pub replication: u32,
+    /// How long a message of a queue may wait, hours. Longer than any job does.
+    pub retention_hours: u32,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self {
+            queues: DEFAULT_QUEUES.map(str::to_owned).to_vec(),
+            partitions: 96,
+            replication: 1,
+            retention_hours: 24 * 14,
+        }
+    }
+}
+
+/// Of topics that hold few messages, each of which every worker or client reads.
+const PARTITIONS_OF_WORDS: u32 = 8;
+
+/// What became of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    pub topic: String,
+    pub was_made: bool,
+    pub partitions: u32,
+    /// What is not as it would be made; nothing was changed.
+    pub differs: Vec<String>,
+}
+
+/// Makes the topics that are missing, and looks whether the others are as they must be. Changes none that is there.
+pub async fn apply(connection: &Connection, layout: &Layout) -> Result<Vec<Applied>, QueueError> {
+    if let Some(queue) = layout.queues.iter().find(|queue| !is_queue(queue)) {
+        let reason = format!("queue {queue:?} is not usable: take 1 to 32 of a-z, 0-9 and -, not beginning with -");
+        return Err(QueueError::BadRequest(reason));
+    }
+    let admin: AdminClient<DefaultClientContext> = connection.config().create().map_err(|e| connection.refused(&e))?;
+    let failed = |e: &_| QueueError::of(connection.brokers(), e);
+    let wanted = connection.topics().wanted(&layout.queues);
+    let settings: Vec<Settings> = wanted.iter().map(|(_, kind)| settings_of(*kind, layout)).collect();
+    let new_topics: Vec<NewTopic<'_>> = wanted
+        .iter()
+        .zip(&settings)
+        .map(|((name, kind), settings)| {
+            let replication = TopicReplication::Fixed(layout.replication as i32);
+            let topic = NewTopic::new(name, partitions_of(*kind, layout) as i32, replication);
+            settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value))
+        })
+        .collect();
+    let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
+    let made = admin.create_topics(&new_topics, &options).await.map_err(|e| failed(&e))?;
+    let mut applied = Vec::new();
+    for (result, ((topic, kind), settings)) in made.into_iter().zip(wanted.iter().zip(&settings)) {
+        let mut this = Applied {
+            topic: topic.clone(),
+            was_made: result.is_ok(),
+            partitions: partitions_of(*kind, layout),
+            differs: Vec::new(),
+        };
+        match result {
+            Ok(_) => {}
+            Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {
+                this.partitions = partitions(&admin, connection, topic)?;
+                this.differs = differences(&admin, connection, topic, settings, &options).await?;
+                let wanted = partitions_of(*kind, layout);
+                if this.partitions != wanted {
+                    this.differs.push(format!("has {} partitions, not {wanted}", this.partitions));
+                }
+            }
+            Err((_, code)) => return Err(QueueError::Topics { reason: format!("{topic} cannot be made: {code}") }),
+        }
+        applied.push(this);
+    }
+    Ok(applied)
+}
+
+type Settings = BTreeMap<&'static str, String>;
+
+fn partitions_of(kind: Kind, layout: &Layout) -> u32 {
+    if kind == Kind::Queue { layout.partitions } else { PARTITIONS_OF_WORDS.min(layout.partitions) }
+}
+
+fn settings_of(kind: Kind, layout: &Layout) -> Settings {
+    let retention = (u64::from(layout.retention_hours) * 3_600_000).to_string();
+    match kind {
+        Kind::Queue => BTreeMap::from([("cleanup.policy", "delete".to_owned()), ("retention.ms", retention)]),
+        Kind::Compacted => BTreeMap::from([("cleanup.policy", "compact".to_owned())]),
+        // What was given up waits for a person.
+        Kind::Log => BTreeMap::from([("cleanup.policy", "delete".to_owned()), ("retention.ms", "-1".to_owned())]),
+    }
+}
+
+/// How many partitions a topic has, by the broker's own answer.
+fn partitions(
+    admin: &AdminClient<DefaultClientContext>,
+    connection: &Connection,
+    topic: &str,
+) -> Result<u32, QueueError> {
+    let metadata =
+        admin.inner().fetch_metadata(Some(topic), PATIENCE).map_err(|e| QueueError::of(connection.brokers(), &e))?;
+    Ok(metadata.topics().first().map_or(0, |topic| topic.partitions().len() as u32))
+}
+
+async fn differences(
+    admin: &AdminClient<DefaultClientContext>,
+    connection: &Connection,
+    topic: &str,
+    wanted: &Settings,
+    options: &AdminOptions,
+) -> Result<Vec<String>, QueueError> {
+    let resources = [ResourceSpecifier::Topic(topic)];
+    let failed = |e: &_| QueueError::of(connection.brokers(), e);
+    let described = admin.describe_configs(&resources, options).await.map_err(|e| failed(&e))?;
+    let Some(Ok(resource)) = described.into_iter().next() else { return Ok(Vec::new()) };
+    let is_so = |name: &str| resource.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default();
+    let differs = wanted.iter().filter(|(name, value)| is_so(name) != **value);
+    Ok(differs.map(|(name, value)| format!("{name} is {}, not {value}", is_so(name))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jobs_segments_spread_over_all_partitions() {
+        let job = JobId::new("film").unwrap();
+        let partitions: Vec<i32> = (0..96).map(|segment| partition_of(&job, segment, 96)).collect();
+        let mut distinct = partitions.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        assert_eq!(distinct.len(), 96);
+        assert!(distinct.iter().all(|partition| (0..96).contains(partition)));
+        assert_eq!(partition_of(&job, 0, 0), 0);
+    }
+
+    #[test]
+    fn jobs_begin_at_different_partitions() {
+        let starts = (0..200).map(|n| partition_of(&JobId::new(format!("job-{n}")).unwrap(), 0, 96));
+        let distinct: std::collections::BTreeSet<i32> = starts.collect();
+        assert!(distinct.len() > 60, "{}", distinct.len());
+    }
+
+    #[test]
+    fn a_prefix_is_one_that_a_topic_can_have() {
+        assert_eq!(Topics::new("a.b").unwrap().segments("high"), "a.b.segments.high");
+        assert!(Topics::new("").is_err() && Topics::new("a b").is_err() && Topics::new("a/b").is_err());
+    }
+}
