@@ -1,5 +1,6 @@
 //! The folder of one job: the names of its files, and how each is put and read back.
 
+use crate::attempt::{Attempt, Step};
 use crate::detection_file::{self, Row, RowWriter, SegmentInfo};
 use crate::error_code::ErrorCode;
 use crate::identity::{JobId, Sha256};
@@ -12,6 +13,7 @@ use crate::volume::{self, Put, Staged, Volume, VolumeError};
 use parquet::errors::ParquetError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -40,6 +42,8 @@ pub enum JobFolderError {
     Conflict { job_id: JobId, path: PathBuf, difference: String },
     #[error("{path} is not what was published there ({reason}); restore it, or remove the job's folder to begin anew")]
     Damaged { path: PathBuf, reason: String },
+    #[error("job {job_id} has not ended; cancel it first")]
+    NotEnded { job_id: JobId },
 }
 
 impl JobFolderError {
@@ -48,6 +52,7 @@ impl JobFolderError {
             Self::Volume(e) => e.code(),
             Self::Conflict { .. } => ErrorCode::JobConflict,
             Self::Damaged { .. } => ErrorCode::JobDamaged,
+            Self::NotEnded { .. } => ErrorCode::BadRequest,
         }
     }
 }
@@ -64,8 +69,11 @@ pub struct JobFolder {
 }
 
 impl JobFolder {
+    /// The folder of all of them, relative to the volume.
+    pub const ALL: &str = "jobs";
+
     pub fn new(volume: &Volume, job_id: &JobId) -> Self {
-        let folder = Path::new("jobs").join(job_id.as_str());
+        let folder = Path::new(Self::ALL).join(job_id.as_str());
         Self { volume: volume.clone(), job_id: job_id.clone(), folder }
     }
 
@@ -150,28 +158,43 @@ impl JobFolder {
         Ok(rows.map(move |row| row.map_err(|e| read_error(&path, e))))
     }
 
-    /// The segments of the plan that are not published yet, in order.
-    pub fn missing_segments(&self, plan: &Plan) -> Result<Vec<Segment>> {
-        let mut missing = Vec::new();
-        for segment in &plan.segments {
-            if !self.has(&segment_name(segment.index))? {
-                missing.push(*segment);
-            }
-        }
-        Ok(missing)
+    /// What was accepted, if something was.
+    pub fn request(&self) -> Result<Option<Request>> {
+        self.read_json_if_there(REQUEST)
     }
 
-    /// Marks that a process is about to work on a segment. The mark goes when the attempt is dropped; what stays was
-    /// lost with its process.
-    pub fn begin_attempt(&self, index: u32) -> Result<Attempt> {
-        let name = |n: u32| format!("{ATTEMPTS}/{index:05}/{n}");
-        for n in 0.. {
-            let process = format!("{}\n", std::process::id());
-            if self.volume.put(&self.folder.join(name(n)), process.as_bytes())? == Put::Published {
-                return Ok(Attempt { path: self.path_of(&name(n)), lost_before: n });
-            }
+    /// Whether a segment is published.
+    pub fn has_segment(&self, index: u32) -> Result<bool> {
+        self.has(&segment_name(index))
+    }
+
+    /// The segments of the plan that are not published yet, in order.
+    pub fn missing_segments(&self, plan: &Plan) -> Result<Vec<Segment>> {
+        let published = self.published_segments()?;
+        Ok(plan.segments.iter().filter(|segment| !published.contains(&segment.index)).copied().collect())
+    }
+
+    /// The segments that are published, of any plan.
+    pub fn published_segments(&self) -> Result<BTreeSet<u32>> {
+        let folder = self.path_of(SEGMENTS);
+        let names = match fs::read_dir(&folder) {
+            Ok(names) => names,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            Err(e) => return Err(volume::read_error(&folder, e).into()),
+        };
+        let index =
+            |name: &str| name.strip_suffix(".parquet")?.parse().ok().filter(|index| segment_file(*index) == name);
+        let mut published = BTreeSet::new();
+        for name in names {
+            let name = name.map_err(|e| volume::read_error(&folder, e))?.file_name();
+            published.extend(name.to_str().and_then(index));
         }
-        unreachable!("a segment is not attempted four billion times")
+        Ok(published)
+    }
+
+    /// Marks that a worker is about to work on a step of the job: [`attempt::Attempt`].
+    pub fn begin_attempt(&self, step: Step, worker: &str) -> Result<Attempt> {
+        Ok(Attempt::begin(&self.volume, &self.folder.join(ATTEMPTS).join(step.to_string()), worker)?)
     }
 
     /// Begins a segment's file.
@@ -344,23 +367,12 @@ impl StagedSegment {
     }
 }
 
-/// One process at work on one segment.
-#[derive(Debug)]
-pub struct Attempt {
-    path: PathBuf,
-    /// Attempts before this one whose process vanished, or is still at it.
-    pub lost_before: u32,
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        // A mark that cannot be removed only makes the segment look lost once more than it was.
-        let _ = volume::remove_if_there(&self.path);
-    }
-}
-
 fn segment_name(index: u32) -> String {
-    format!("{SEGMENTS}/{index:05}.parquet")
+    format!("{SEGMENTS}/{}", segment_file(index))
+}
+
+fn segment_file(index: u32) -> String {
+    format!("{index:05}.parquet")
 }
 
 /// An error of the Parquet writer is the volume's where there is an I/O error below it.
@@ -384,22 +396,5 @@ fn io_error_of(error: ParquetError) -> std::result::Result<io::Error, ParquetErr
     match error {
         ParquetError::External(inner) => inner.downcast().map(|io| *io).map_err(ParquetError::External),
         other => Err(other),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_attempt_that_ends_leaves_no_mark_and_one_that_is_lost_does() {
-        let root = tempfile::tempdir().unwrap();
-        let folder = JobFolder::new(&Volume::open(root.path()).unwrap(), &JobId::new("j").unwrap());
-        drop(folder.begin_attempt(0).unwrap());
-        let lost = folder.begin_attempt(0).unwrap();
-        assert_eq!(lost.lost_before, 0);
-        std::mem::forget(lost);
-        assert_eq!(folder.begin_attempt(0).unwrap().lost_before, 1);
-        assert_eq!(folder.begin_attempt(1).unwrap().lost_before, 0);
     }
 }

@@ -19,7 +19,9 @@ pub mod detection_file;
 pub mod summary;
 pub mod outcome;
 pub mod volume;
+pub mod attempt;
 pub mod job_folder;
+pub mod retention;
 pub mod message;
 
 mod parquet_file;

@@ -110,6 +110,17 @@ impl Volume {
         path.try_exists().map_err(|e| read_error(&path, e))
     }
 
+    /// The share of the file system that is free for this process, 0 to 1.
+    pub fn free_share(&self) -> Result<f64, VolumeError> {
+        let found = rustix::fs::statvfs(&self.root).map_err(|e| read_error(&self.root, e.into()))?;
+        Ok(found.f_bavail as f64 / found.f_blocks.max(1) as f64)
+    }
+
+    /// Tries out everything that publishing needs.
+    pub fn check(&self) -> Result<(), VolumeError> {
+        self.probe()
+    }
+
     /// Removes the temporary files in `folder` and below that no living process can own.
     pub fn sweep(&self, folder: &Path) -> Result<(), VolumeError> {
         for folder in sweep_files(&self.root.join(folder))? {
@@ -194,6 +205,12 @@ pub fn remove_if_there(path: &Path) -> Result<(), VolumeError> {
     }
 }
 
+/// A name beside `path` under which it is removed, and swept if that is cut off.
+pub(crate) fn doomed_name(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("{TEMPORARY_PREFIX}{}-{name}", std::process::id()))
+}
+
 fn temporary_in(folder: &Path) -> Result<NamedTempFile, VolumeError> {
     tempfile::Builder::new()
         .prefix(TEMPORARY_PREFIX)
@@ -242,7 +259,11 @@ fn sweep_files(folder: &Path) -> Result<Vec<PathBuf>, VolumeError> {
         let entry = entry.map_err(|e| VolumeError::new("list", folder, e))?;
         let temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX);
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            folders.push(entry.path());
+            if temporary && is_older_than(&entry.path(), TEMPORARY_LIFETIME) {
+                fs::remove_dir_all(entry.path()).map_err(|e| VolumeError::new("remove", &entry.path(), e))?;
+            } else {
+                folders.push(entry.path());
+            }
         } else if temporary && is_older_than(&entry.path(), TEMPORARY_LIFETIME) {
             remove_if_there(&entry.path())?;
         }

@@ -130,9 +130,9 @@ fn decode(
     let decoded_total = ::metrics::counter!("framefleet_frames_decoded_total");
     let damaged_total = ::metrics::counter!("framefleet_frames_damaged_total");
     for segment in work.segments {
-        let attempt = work.folder.begin_attempt(segment.index)?;
-        if attempt.lost_before > 0 {
-            let before = attempt.lost_before;
+        let attempt = work.folder.begin_attempt(Step::Segment(segment.index), "")?;
+        if attempt.losses.lost > 0 {
+            let before = attempt.losses.lost;
             tracing::info!("segment {} was begun {before} time(s) before and not finished", segment.index);
         }
         let mut inferred = 0;
