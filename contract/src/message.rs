@@ -23,6 +23,10 @@ pub const MOST_BYTES: usize = 64 << 10;
 #[error("{0}; the JSON Schemas of FrameFleet say what a message may hold")]
 pub struct SchemaError(pub String);
 
+/// A header of a message that was tried, failed for a reason that may pass, and was sent again: how often, in decimal
+/// digits.
+pub const HANDED_BACK_HEADER: &str = "framefleet-handed-back";
+
 /// A message of a topic whose keys are job ids.
 pub trait OfJob: Serialize + DeserializeOwned {
     fn job_id(&self) -> &JobId;

@@ -19,9 +19,6 @@ pub struct SegmentTask {
     pub frames: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<String>,
-    /// How often it was handed back after errors.
-    #[serde(default)]
-    pub handed_back: u32,
 }
 
 /// A header of the message: `frames` in decimal digits, so that work can be summed up without reading the messages.
@@ -32,7 +29,7 @@ pub const MODEL_HEADER: &str = "framefleet-model";
 impl SegmentTask {
     /// A task that was not tried yet. Frames and the model follow from the job's plan.
     pub fn new(job_id: JobId, segment: u32, queue: String, model: ModelRef, frames: u64) -> Self {
-        Self { version: VERSION, job_id, segment, queue, model, frames, deadline: None, handed_back: 0 }
+        Self { version: VERSION, job_id, segment, queue, model, frames, deadline: None }
     }
 }
 
