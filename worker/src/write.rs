@@ -1,6 +1,6 @@
 //! Writes the detections of each segment in presentation order, and publishes it when its last frame is in.
 
-use crate::error::Result;
+use crate::error::{JobError, Result};
 use crate::infer::InferredFrame;
 use crate::progress::Progress;
 use crate::stage_clock::StageClock;
@@ -18,6 +18,8 @@ pub enum ToWriter {
     Frame(InferredFrame),
     /// With the mark of the attempt, which goes once the segment is published or given up.
     End(SegmentInfo, Attempt),
+    /// A frame could not be looked at.
+    Failed(JobError),
 }
 
 /// What the writer saw.
@@ -28,8 +30,8 @@ pub struct Written {
     pub first_detection: Option<Instant>,
 }
 
-/// Runs until all senders are gone. A segment that is not whole by then is not published. The lists of rows go back by
-/// `empty`.
+/// Runs until all senders are gone. A segment that is not whole by then is not published. For each message a list of rows
+/// goes back by `empty`: one that was filled, once it is written.
 pub fn write(
     folder: &JobFolder,
     class_names: &[String],
@@ -51,8 +53,10 @@ pub fn write(
             }
             ToWriter::End(info, attempt) => {
                 open.entry(info.index).or_default().ended = Some((info, attempt));
+                give_back(empty, Vec::new());
                 info.index
             }
+            ToWriter::Failed(error) => return Err(error),
         };
         let segment = open.entry(index).or_default();
         segment.write_ready(folder, class_names, index, empty)?;
@@ -63,6 +67,11 @@ pub fn write(
         }
     }
     Ok(Written { time: clock.stop(), first_detection })
+}
+
+/// There is no room where more lists are about than are needed: this one is freed.
+fn give_back(empty: &Sender<Vec<Row>>, rows: Vec<Row>) {
+    let _ = empty.try_send(rows);
 }
 
 /// Frames are written in turn. What comes early waits, as rows, for the slowest detector.
@@ -102,8 +111,7 @@ impl OpenSegment {
             self.written += 1;
             self.detections += rows.len() as u64;
             rows.drain(..).try_for_each(|row| staged.push(row))?;
-            // There is no room where more lists are about than are needed: this one is freed.
-            let _ = empty.try_send(rows);
+            give_back(empty, rows);
         }
         Ok(())
     }
@@ -159,7 +167,7 @@ mod tests {
         let (empty, returned) = crossbeam_channel::bounded(2);
         let written = write(&folder, &["box".to_owned()], &receiver, &empty, &progress).unwrap();
         assert!(written.first_detection.is_some());
-        assert!(returned.try_iter().all(|rows| rows.is_empty() && rows.capacity() > 0), "lists to be filled again");
+        assert!(returned.try_iter().all(|rows| rows.is_empty()), "lists to be filled again");
         (root, folder)
     }
 
@@ -187,6 +195,23 @@ mod tests {
     fn a_segment_of_which_no_frame_is_inferred_is_published_empty() {
         let (_root, folder) = written(|folder| vec![end(folder, 0, 0), frame(1, 0)]);
         assert_eq!(frames_of(&folder, 0), [] as [i64; 0]);
+    }
+
+    #[test]
+    fn every_message_gives_a_list_back() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = JobFolder::new(&Volume::open(root.path()).unwrap(), &JobId::new("j").unwrap());
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        for message in [frame(0, 1), frame(0, 0), end(&folder, 0, 2)] {
+            sender.send(message).unwrap();
+        }
+        drop(sender);
+        let (empty, returned) = crossbeam_channel::unbounded();
+        let progress = Progress::new(Display::Hidden, "testing", "v", 1);
+        write(&folder, &["box".to_owned()], &receiver, &empty, &progress).unwrap();
+        let capacities: Vec<usize> = returned.try_iter().map(|rows| rows.capacity()).collect();
+        assert_eq!(capacities.len(), 3);
+        assert!(capacities[1..].iter().all(|capacity| *capacity > 0), "filled ones are used again: {capacities:?}");
     }
 
     #[test]
