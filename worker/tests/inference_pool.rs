@@ -1,6 +1,6 @@
 //! Several jobs and models at once on the threads of one pool.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use framefleet_contract::job_folder::{JobFolder, TRACKS};
 use framefleet_contract::request::{ModelRef, Outputs, Request, Settings};
