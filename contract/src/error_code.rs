@@ -93,6 +93,8 @@ error_codes! {
     RuntimeMissing = "RUNTIME_MISSING", Fatal;
     /// ONNX Runtime failed while it ran a model that had loaded.
     InferenceFailed = "INFERENCE_FAILED", Retry;
+    /// Running a model on one frame took longer than allowed. It cannot be interrupted: the process ends.
+    InferenceStalled = "INFERENCE_STALLED", Retry;
     /// The results volume cannot be written: read-only, or not permitted.
     VolumeReadOnly = "VOLUME_READ_ONLY", Retry;
     /// The results volume has no space left.

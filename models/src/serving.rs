@@ -92,6 +92,11 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// Frees the session, instead of giving it back for others to use.
+    pub fn discard(mut self) {
+        self.detector = None;
+    }
+
     /// What it is a session of.
     pub fn serving(&self) -> &Arc<Serving> {
         &self.serving
@@ -157,6 +162,15 @@ mod tests {
         serving.retire();
         assert_eq!(idle(&serving), 0);
         drop(lease);
+        assert_eq!(idle(&serving), 0);
+        assert!(serving.lease().is_ok());
+    }
+
+    #[test]
+    fn a_session_that_is_discarded_is_not_given_out_again() {
+        let serving = serving();
+        serving.warm(1, None).unwrap();
+        serving.lease().unwrap().discard();
         assert_eq!(idle(&serving), 0);
         assert!(serving.lease().is_ok());
     }

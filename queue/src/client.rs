@@ -35,7 +35,7 @@ impl Client {
     /// It asks for what cannot be meant, or is too large.
     pub fn submit(&self, submission: &Submission) -> Result<Pending, QueueError> {
         submission.check().map_err(|e| QueueError::BadRequest(e.to_string()))?;
-        self.tell_jobs(&JobMessage::Request(submission.clone()))
+        self.tell_jobs(&JobMessage::Request(Box::new(submission.clone())))
     }
 
     /// Asks that a job ends. Works before it was submitted, and when no worker runs. A job that has its outcome keeps it.

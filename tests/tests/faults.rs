@@ -155,7 +155,7 @@ impl Case {
     fn assert_goes_on(&self, out: &Path, name: &str) {
         self.call(out).run().job_taken_up();
         self.assert_whole(out, name);
-        let there: BTreeSet<PathBuf> = contents_of(out).into_keys().filter(|path| !is_attempt(path)).collect();
+        let there: BTreeSet<PathBuf> = contents_of(out).into_keys().collect();
         assert_eq!(there, self.expected.keys().cloned().collect(), "{name}");
     }
 
@@ -164,10 +164,7 @@ impl Case {
         let contents = if out.exists() { contents_of(out) } else { BTreeMap::new() };
         for (path, bytes) in contents.into_iter().filter(|(path, _)| !is_temporary(path)) {
             let shown = path.display();
-            if is_attempt(&path) {
-                let process = String::from_utf8(bytes).unwrap();
-                assert!(process.trim_end().parse::<u32>().is_ok(), "{name}: {shown} is {process:?}");
-            } else if MEASURED.iter().any(|name| path.ends_with(name)) {
+            if MEASURED.iter().any(|name| path.ends_with(name)) {
                 let whole = serde_json::from_slice::<serde_json::Value>(&bytes);
                 assert!(whole.is_ok(), "{name}: {shown}: {whole:?}");
             } else {
@@ -182,10 +179,6 @@ const MEASURED: [&str; 3] = ["summary.json", "outcome.json", "check.json"];
 
 fn is_temporary(path: &Path) -> bool {
     path.file_name().unwrap().to_string_lossy().starts_with(".tmp-")
-}
-
-fn is_attempt(path: &Path) -> bool {
-    path.components().any(|part| part.as_os_str() == "attempts")
 }
 
 /// Makes the temporary files so old that they can belong to nobody.

@@ -2,7 +2,7 @@
 
 use framefleet_contract::identity::Sha256;
 use framefleet_tests::random::Random;
-use framefleet_tests::scratch::{files_below, temporary_files_below};
+use framefleet_tests::scratch::temporary_files_below;
 use framefleet_tests::{Call, Detector, Ended, Job, Scratch, clip, repository, wait};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -98,7 +98,7 @@ fn assert_same_results(job: &Job, undisturbed: &Job) {
     for name in theirs.keys().filter(differs) {
         assert!(ours.get(name) == theirs.get(name), "{} is not the same", name.display());
     }
-    let leftover = |name: &Path| name.starts_with("attempts") || name.to_string_lossy().contains(".tmp-");
+    let leftover = |name: &Path| name.to_string_lossy().contains(".tmp-");
     let unknown = ours.keys().find(|name| !theirs.contains_key(*name) && !leftover(name));
     assert_eq!(unknown, None, "a file that no design knows of");
     let counts = |job: &Job| (job.summary().frames, job.summary().detections, job.summary().tracks);
@@ -127,7 +127,7 @@ fn leftovers_of_killed_processes_are_swept_from_everywhere_after_a_day() {
     let young = job.folder.join(".tmp-young");
     fs::write(&young, b"x").unwrap();
     let two_days_ago = SystemTime::now() - Duration::from_hours(48);
-    for folder in [&out, &model, &job.folder, &job.folder.join("segments"), &job.folder.join("attempts/00000")] {
+    for folder in [&out, &model, &job.folder, &job.folder.join("segments")] {
         fs::create_dir_all(folder).unwrap();
         File::create(folder.join(".tmp-old")).unwrap().set_modified(two_days_ago).unwrap();
     }
@@ -190,9 +190,6 @@ fn an_interrupted_job_says_so_and_goes_on_as_it_was_planned() {
         ended.error(130, "INTERRUPTED");
         assert!(!out.join("jobs/stopped/outcome.json").exists(), "an open job has no outcome");
         assert_eq!(temporary_files_below(&out), [] as [PathBuf; 0]);
-        let marks =
-            files_below(&out).into_iter().filter(|path| path.components().any(|part| part.as_os_str() == "attempts"));
-        assert_eq!(marks.count(), 0, "an attempt that was handed back looks like a lost one");
         let job = call("1000").out(&out).run().job();
         assert!(job.summary().segments.found > 0, "it began anew");
         assert_eq!(job.plan().segments.len(), 6, "the plan that is there counts");

@@ -16,7 +16,7 @@ pub mod run;
 #[derive(Debug, Parser)]
 #[command(name = "framefleet", version, arg_required_else_help = true, max_term_width = 100)]
 #[command(
-    after_help = "Exit status: 0 done, 1 a job failed, 2 a mistake in the call, 70 ended since reading or decoding stalled,\n\
+    after_help = "Exit status: 0 done, 1 a job failed, 2 a mistake in the call, 70 ended since reading, decoding or a model stalled,\n\
                         130 interrupted by SIGINT or SIGTERM.\n\
                         FRAMEFLEET_LOG=info shows what the program does."
 )]
@@ -37,7 +37,7 @@ pub const DONE: u8 = 0;
 pub const FAILED: u8 = 1;
 /// The call itself is mistaken: nothing was begun.
 pub const MISTAKE: u8 = 2;
-/// Reading or decoding did not come back, which nothing but the end of the process ends: `EX_SOFTWARE` of sysexits.h.
+/// Reading, decoding or a model did not come back, which nothing but the end of the process ends: `EX_SOFTWARE` of sysexits.h.
 pub const STALLED: u8 = 70;
 /// A signal ended the work: 128 + SIGINT, as shells say it.
 pub const INTERRUPTED: u8 = 130;

@@ -34,6 +34,12 @@ pub enum JobError {
     Interrupted,
     #[error("a worker thread ended without a result; please report this")]
     ThreadLost,
+    #[error("model {model} broke down ({reason}); run again, and if it is so again please report this")]
+    DetectorPanicked { model: String, reason: String },
+    #[error(
+        "model {model} has taken more than {seconds} s for one frame; run again, and if it is so again raise --stall-seconds or take a smaller model"
+    )]
+    InferenceStalled { model: String, seconds: f64 },
     #[error("drawing failed: {0}")]
     Draw(String),
     #[error(transparent)]
@@ -65,6 +71,8 @@ impl JobError {
             Self::TooDamaged { .. } => ErrorCode::InputCorrupt,
             Self::Interrupted => ErrorCode::Interrupted,
             Self::ThreadLost | Self::PlanRefuted { .. } => ErrorCode::Internal,
+            Self::DetectorPanicked { .. } => ErrorCode::InferenceFailed,
+            Self::InferenceStalled { .. } => ErrorCode::InferenceStalled,
             Self::Draw(_) => ErrorCode::RenderFailed,
             Self::Media(e) => e.code(),
             Self::Model(e) => e.code(),

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Shared by all stages, which look at it between two pieces of work.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
-    signalled: Arc<AtomicBool>,
-    /// One of the stages that share this failed.
-    failed: Arc<AtomicBool>,
+    asked: Arc<AtomicBool>,
+    /// Of whom this was derived from: the process, a job, a call.
+    above: Vec<Arc<AtomicBool>>,
 }
 
 impl Stop {
@@ -19,8 +19,8 @@ impl Stop {
     pub fn on_signals() -> io::Result<Self> {
         let stop = Self::default();
         for signal in [SIGINT, SIGTERM] {
-            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, stop.signalled.clone())?;
-            signal_hook::flag::register(signal, stop.signalled.clone())?;
+            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, stop.asked.clone())?;
+            signal_hook::flag::register(signal, stop.asked.clone())?;
         }
         Ok(stop)
     }
@@ -28,16 +28,17 @@ impl Stop {
     /// The same wish, and one more way to have it: [`Stop::fail`], which does not reach the original.
     #[must_use]
     pub fn for_stages(&self) -> Self {
-        Self { signalled: self.signalled.clone(), failed: Arc::default() }
+        let above = self.above.iter().chain([&self.asked]).cloned().collect();
+        Self { asked: Arc::default(), above }
     }
 
-    /// Asks the stages that share this to stop, since one of them failed.
+    /// Asks all who share this to stop, and all whose own was derived from it.
     pub fn fail(&self) {
-        self.failed.store(true, Ordering::Relaxed);
+        self.asked.store(true, Ordering::Relaxed);
     }
 
     pub fn is_asked(&self) -> bool {
-        self.signalled.load(Ordering::Relaxed) || self.failed.load(Ordering::Relaxed)
+        self.asked.load(Ordering::Relaxed) || self.above.iter().any(|asked| asked.load(Ordering::Relaxed))
     }
 
     pub fn check(&self) -> Result<()> {
@@ -57,5 +58,16 @@ mod tests {
         stages.fail();
         assert!(neighbour.is_asked());
         assert!(!stop.is_asked() && !other_stages.is_asked());
+    }
+
+    #[test]
+    fn who_stops_a_call_stops_its_stages() {
+        let process = Stop::default();
+        let call = process.for_stages();
+        let (stages, other_call) = (call.for_stages(), process.for_stages());
+        call.fail();
+        assert!(stages.is_asked() && !other_call.is_asked() && !process.is_asked());
+        process.fail();
+        assert!(other_call.is_asked());
     }
 }

@@ -1,11 +1,12 @@
 //! The `framefleet` binary: finds and follows objects in video.
 //!
 //! ```text
-//! cli ─► job ─► probe ─► segment ─► pipeline [ decode ► infer × N ► write ] ─► finish (track) ─► render ─► summarise
+//! cli ─► job ─► probe ─► segment ─► pipeline [ decode ► infer ► write ] ─► finish (track) ─► render ─► summarise
+//!                                             └─ N threads, shared by all jobs
 //! ```
 //!
-//! [`job::run`] goes through the steps of one job and skips what an earlier process has done; [`pipeline`] is the only
-//! module that joins stages by threads and channels.
+//! [`job`] has the steps of one job, each of which skips what an earlier process has done; [`pipeline`] is the only module
+//! that joins stages by threads and channels.
 
 pub mod cli;
 pub mod error;

@@ -1,30 +1,29 @@
-//! Joins the stages: decode ► infer × N ► write. The only file that knows who is whose neighbour.
+//! Joins the stages: decode ► infer ► write. The only file that knows who is whose neighbour.
 //!
-//! Every stage ends because its senders are dropped: the decoder after the last segment, the detectors when no frame is
-//! left, the writer when no detector is. A stage that fails drops its end of a channel, and its neighbours end too.
+//! Decoding has a thread of its own for each call, writing is the caller's, and inferring is done by the threads of a pool
+//! that all calls share. Every stage ends because its senders are dropped: the decoder after the last segment, the writer
+//! when the decoder is done and all frames of the call are answered. A stage that fails asks its call's neighbours to stop.
 
 use crate::decode::SegmentDecoder;
 use crate::error::{JobError, Result};
-use crate::infer::{FrameToInfer, infer};
+use crate::infer::{FrameSource, InferencePool, OpenSource, Tally};
 use crate::interrupt::Stop;
 use crate::progress::Progress;
-use crate::stage_clock::{self, StageClock};
-use crate::write::{ToWriter, write};
-use crossbeam_channel::{Sender, bounded};
+use crate::stage_clock::StageClock;
+use crate::write::write;
+use crossbeam_channel::bounded;
 use framefleet_contract::detection_file::SegmentInfo;
 use framefleet_contract::job_folder::JobFolder;
 use framefleet_contract::plan::{Plan, Segment};
 use framefleet_contract::summary::{InferParts, StageTime};
-use framefleet_models::{Lease, RecordedFrames, Thresholds};
+use framefleet_models::{RecordedFrames, Serving, Thresholds};
 use framefleet_native::ffmpeg::limits::Limits;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Arc, PoisonError};
 use std::thread::{Builder, ScopedJoinHandle};
 use std::time::Instant;
 
-/// Two frames for each inference thread: one is ready when the thread comes for it, and one more evens out a decoder
-/// that gives frames in bursts. At 1080p a frame is 3 MB, so this is 6 MB a thread.
-const FRAMES_PER_INFERENCE_THREAD: usize = 2;
 /// Detections are small, and the writer is idle nearly always: room for what comes in while it fsyncs a segment.
 const RESULTS: usize = 256;
 
@@ -36,7 +35,8 @@ pub struct Detection<'a> {
     pub plan: &'a Plan,
     pub folder: &'a JobFolder,
     pub segments: &'a [Segment],
-    pub class_names: &'a [String],
+    /// The model.
+    pub serving: &'a Arc<Serving>,
     pub thresholds: &'a Thresholds,
     /// Takes pictures for the next version of the model to be compared on.
     pub recorded: Option<&'a RecordedFrames>,
@@ -45,105 +45,82 @@ pub struct Detection<'a> {
 }
 
 /// What detecting came to.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Detected {
     /// Where the time went.
     pub stages: BTreeMap<String, StageTime>,
     pub infer_parts: Option<InferParts>,
     /// When the first frame came out with its detections.
     pub first_detection: Option<Instant>,
+    pub inferred: Inferred,
 }
 
-/// Detects the given segments and publishes each.
-pub fn detect(work: &Detection<'_>, detectors: &mut [Lease], progress: &Progress, stop: &Stop) -> Result<Detected> {
-    let (frame_sender, frames) = bounded(FRAMES_PER_INFERENCE_THREAD * detectors.len());
-    let (result_sender, results) = bounded(RESULTS);
-    let (empty_sender, empty) = bounded(RESULTS);
+/// How long the model took for how many frames.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Inferred {
+    pub frames: u64,
+    /// Seconds of inference threads, with everything before and after the model.
+    pub busy_s: f64,
+}
+
+/// Detects the given segments and publishes each. Several calls may share the pool at once. When `stop` is asked for, this
+/// call ends soon and no other does.
+pub fn detect(work: &Detection<'_>, pool: &InferencePool, progress: &Progress, stop: &Stop) -> Result<Detected> {
+    let (results, incoming) = bounded(RESULTS);
+    let (empty, lists) = bounded(RESULTS);
+    (0..RESULTS).for_each(|_| empty.try_send(Vec::new()).expect("it has room for all of them"));
     let stages = &stop.for_stages();
+    let (source, tally) = pool.open(FrameSource {
+        serving: Arc::clone(work.serving),
+        thresholds: work.thresholds.clone(),
+        recorded: work.recorded.cloned(),
+        results,
+        lists,
+        stop: stages.clone(),
+    });
     std::thread::scope(|scope| {
-        let decoder = {
-            let results = result_sender.clone();
-            let name = "decode".to_owned();
-            Builder::new().name(name).spawn_scoped(scope, move || {
-                let _watch = FailOnPanic(stages);
-                decode(work, stages, &frame_sender, &results)
-            })
-        };
-        let mut inferring = Vec::new();
-        for (i, detector) in detectors.iter_mut().enumerate() {
-            let (frames, results, empty) = (frames.clone(), result_sender.clone(), empty.clone());
-            let thread = Builder::new().name(format!("infer-{i}"));
-            inferring.push(thread.spawn_scoped(scope, move || {
-                let _watch = FailOnPanic(stages);
-                infer(detector, work, &frames, &results, &empty).inspect_err(|_| stages.fail())
-            }));
-        }
-        if decoder.is_err() || inferring.iter().any(std::io::Result::is_err) {
-            stages.fail();
-        }
-        drop((frames, result_sender));
-        let written = write(work.folder, work.class_names, &results, &empty_sender, progress);
-        drop(results);
+        let decoder = Builder::new().name("decode".to_owned());
+        let decoder = decoder.spawn_scoped(scope, move || decode(work, stages, &source));
+        let class_names = &work.serving.checked().model.manifest.classes;
+        let written = write(work.folder, class_names, &incoming, &empty, progress).inspect_err(|_| stages.fail());
+        // Now whoever still sends to the writer is told that nobody reads.
+        drop(incoming);
         let decoded = join(decoder);
-        let inferred: Result<Vec<(StageTime, InferParts)>> = inferring.into_iter().map(join).collect();
-        // A stage that failed starves the others: its error comes before what they say.
-        let (written, inferred, decoded) = (written?, inferred?, decoded?);
+        // A failed frame and the writer come first: the decoder was only told to stop.
+        let (written, decoded) = (written?, decoded?);
         stop.check()?;
+        let tally = *tally.lock().unwrap_or_else(PoisonError::into_inner);
         let stages = BTreeMap::from([
             ("decode".to_owned(), decoded),
-            ("infer".to_owned(), stage_clock::sum(inferred.iter().map(|(time, _)| *time))),
+            ("infer".to_owned(), time_of(&tally, pool)),
             ("write".to_owned(), written.time),
         ]);
-        let infer_parts = Some(sum_of_parts(inferred.iter().map(|(_, parts)| parts)));
-        Ok(Detected { stages, infer_parts, first_detection: written.first_detection })
+        let inferred = Inferred { frames: tally.frames, busy_s: tally.busy_s };
+        Ok(Detected { stages, infer_parts: Some(tally.parts), first_detection: written.first_detection, inferred })
     })
 }
 
-fn sum_of_parts<'a>(parts: impl Iterator<Item = &'a InferParts>) -> InferParts {
-    parts.fold(InferParts::default(), |sum, parts| InferParts {
-        preprocess_s: sum.preprocess_s + parts.preprocess_s,
-        model_s: sum.model_s + parts.model_s,
-        postprocess_s: sum.postprocess_s + parts.postprocess_s,
-    })
-}
-
-/// Ends the other stages when the thread that holds it panics.
-struct FailOnPanic<'a>(&'a Stop);
-
-impl Drop for FailOnPanic<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.fail();
-        }
-    }
+/// The time that the threads spent on the frames of another call is neither: this call neither used it nor kept them
+/// waiting. For a call alone, it is all the time of all threads.
+fn time_of(tally: &Tally, pool: &InferencePool) -> StageTime {
+    StageTime { threads: pool.threads(), busy_s: tally.busy_s, starved_s: tally.idle_s, blocked_s: tally.blocked_s }
 }
 
 /// The decoder's thread: segments in their order, and only the frames that are to be inferred.
-fn decode(
-    work: &Detection<'_>,
-    stop: &Stop,
-    frames: &Sender<FrameToInfer>,
-    results: &Sender<ToWriter>,
-) -> Result<StageTime> {
+fn decode(work: &Detection<'_>, stop: &Stop, source: &Arc<OpenSource>) -> Result<StageTime> {
     let mut clock = StageClock::start();
     let mut decoder = SegmentDecoder::new(work.video, work.limits, work.plan, work.folder, stop);
     let decoded_total = ::metrics::counter!("framefleet_frames_decoded_total");
     let damaged_total = ::metrics::counter!("framefleet_frames_damaged_total");
     for segment in work.segments {
-        let attempt = work.folder.begin_attempt(Step::Segment(segment.index), "")?;
-        if attempt.losses.lost > 0 {
-            let before = attempt.losses.lost;
-            tracing::info!("segment {} was begun {before} time(s) before and not finished", segment.index);
-        }
         let mut inferred = 0;
         let mut wanted = true;
         let counts = decoder.decode(segment, &mut |frame| {
             if frame.number % i64::from(work.every) != 0 {
                 return true;
             }
-            let frame = FrameToInfer { turn: inferred, decoded: frame };
+            wanted = clock.blocked(|| source.send(inferred, frame));
             inferred += 1;
-            wanted = clock.blocked(|| frames.send(frame)).is_ok();
             wanted
         })?;
         if !wanted {
@@ -161,7 +138,7 @@ fn decode(
             next_picture: counts.next_picture,
             ..SegmentInfo::default()
         };
-        if results.send(ToWriter::End(info, attempt)).is_err() {
+        if !clock.blocked(|| source.end(info)) {
             break;
         }
     }

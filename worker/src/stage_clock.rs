@@ -39,13 +39,3 @@ fn timed<T>(seconds: &mut f64, wait: impl FnOnce() -> T) -> T {
     *seconds += start.elapsed().as_secs_f64();
     value
 }
-
-/// The stage's threads taken together.
-pub fn sum(times: impl IntoIterator<Item = StageTime>) -> StageTime {
-    times.into_iter().fold(StageTime::default(), |sum, time| StageTime {
-        threads: sum.threads + time.threads,
-        busy_s: sum.busy_s + time.busy_s,
-        starved_s: sum.starved_s + time.starved_s,
-        blocked_s: sum.blocked_s + time.blocked_s,
-    })
-}

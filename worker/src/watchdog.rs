@@ -1,7 +1,9 @@
-//! Notices a call into FFmpeg that does not come back. Nothing inside the process can end such a call.
+//! Notices a call into FFmpeg or into a model that does not come back. Nothing inside the process can end such a call.
 
+use crate::error::JobError;
+use crate::infer::UnderWay;
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
-use framefleet_native::ffmpeg::{MediaError, pulse};
+use framefleet_native::ffmpeg::pulse;
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
@@ -19,7 +21,7 @@ const LONGEST_PERIOD: Duration = Duration::from_millis(250);
 impl Watchdog {
     /// Calls `end` when a call has lasted longer than its limit, of which `stall_s` is the shortest, in seconds. One at a
     /// time: each lets time pass for all.
-    pub fn start(stall_s: f64, end: impl FnOnce(MediaError) + Send + 'static) -> Self {
+    pub fn start(stall_s: f64, inference: UnderWay, end: impl FnOnce(JobError) + Send + 'static) -> Self {
         let period = Duration::try_from_secs_f64(stall_s / 20.0).unwrap_or(LONGEST_PERIOD);
         let period = period.clamp(SHORTEST_PERIOD, LONGEST_PERIOD);
         let (alive, dropped) = bounded::<()>(0);
@@ -29,13 +31,14 @@ impl Watchdog {
                 // Between two looks that are far apart the whole process stood still, which is nobody's stall.
                 pulse::advance(before.elapsed().min(2 * period).as_millis() as u64);
                 before = Instant::now();
-                if let Some(stall) = pulse::stalled() {
+                let stall = pulse::stalled().map(JobError::from).or_else(|| inference.stalled(stall_s));
+                if let Some(stall) = stall {
                     return end(stall);
                 }
             }
         };
         if let Err(e) = Builder::new().name("watchdog".to_owned()).spawn(look) {
-            tracing::warn!("no thread for a watchdog ({e}): a decoder that hangs will not be noticed");
+            tracing::warn!("no thread for a watchdog ({e}): what hangs will not be noticed");
         }
         Self { _alive: alive }
     }

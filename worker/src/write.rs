@@ -1,12 +1,12 @@
 //! Writes the detections of each segment in presentation order, and publishes it when its last frame is in.
 
-use crate::error::Result;
+use crate::error::{JobError, Result};
 use crate::infer::InferredFrame;
 use crate::progress::Progress;
 use crate::stage_clock::StageClock;
 use crossbeam_channel::{Receiver, Sender};
 use framefleet_contract::detection_file::{Row, SegmentInfo};
-use framefleet_contract::job_folder::{Attempt, JobFolder, StagedSegment};
+use framefleet_contract::job_folder::{JobFolder, StagedSegment};
 use framefleet_contract::summary::StageTime;
 use framefleet_contract::volume::Put;
 use std::collections::{HashMap, VecDeque};
@@ -16,8 +16,10 @@ use std::time::Instant;
 #[derive(Debug)]
 pub enum ToWriter {
     Frame(InferredFrame),
-    /// With the mark of the attempt, which goes once the segment is published or given up.
-    End(SegmentInfo, Attempt),
+    /// What the decoder counted.
+    End(SegmentInfo),
+    /// A frame could not be looked at.
+    Failed(JobError),
 }
 
 /// What the writer saw.
@@ -28,8 +30,8 @@ pub struct Written {
     pub first_detection: Option<Instant>,
 }
 
-/// Runs until all senders are gone. A segment that is not whole by then is not published. The lists of rows go back by
-/// `empty`.
+/// Runs until all senders are gone. A segment that is not whole by then is not published. For each message a list of rows
+/// goes back by `empty`: one that was filled, once it is written.
 pub fn write(
     folder: &JobFolder,
     class_names: &[String],
@@ -49,10 +51,12 @@ pub fn write(
                 open.entry(index).or_default().take(frame);
                 index
             }
-            ToWriter::End(info, attempt) => {
-                open.entry(info.index).or_default().ended = Some((info, attempt));
+            ToWriter::End(info) => {
+                open.entry(info.index).or_default().ended = Some(info);
+                give_back(empty, Vec::new());
                 info.index
             }
+            ToWriter::Failed(error) => return Err(error),
         };
         let segment = open.entry(index).or_default();
         segment.write_ready(folder, class_names, index, empty)?;
@@ -65,6 +69,11 @@ pub fn write(
     Ok(Written { time: clock.stop(), first_detection })
 }
 
+/// There is no room where more lists are about than are needed: this one is freed.
+fn give_back(empty: &Sender<Vec<Row>>, rows: Vec<Row>) {
+    let _ = empty.try_send(rows);
+}
+
 /// Frames are written in turn. What comes early waits, as rows, for the slowest detector.
 #[derive(Debug, Default)]
 struct OpenSegment {
@@ -75,7 +84,7 @@ struct OpenSegment {
     detections: u64,
     /// Rows by turn, from the next one on.
     early: VecDeque<Option<Vec<Row>>>,
-    ended: Option<(SegmentInfo, Attempt)>,
+    ended: Option<SegmentInfo>,
 }
 
 impl OpenSegment {
@@ -102,18 +111,17 @@ impl OpenSegment {
             self.written += 1;
             self.detections += rows.len() as u64;
             rows.drain(..).try_for_each(|row| staged.push(row))?;
-            // There is no room where more lists are about than are needed: this one is freed.
-            let _ = empty.try_send(rows);
+            give_back(empty, rows);
         }
         Ok(())
     }
 
     fn is_whole(&self) -> bool {
-        self.ended.as_ref().is_some_and(|(info, _)| info.inferred == self.written)
+        self.ended.as_ref().is_some_and(|info| info.inferred == self.written)
     }
 
     fn publish(self, folder: &JobFolder, class_names: &[String]) -> Result<()> {
-        let Some((info, _attempt)) = self.ended else { return Ok(()) };
+        let Some(info) = self.ended else { return Ok(()) };
         let staged = match self.staged {
             Some(staged) => staged,
             None => folder.begin_segment(class_names, info.index)?,
@@ -141,17 +149,17 @@ mod tests {
         ToWriter::Frame(InferredFrame { segment, turn, rows })
     }
 
-    fn end(folder: &JobFolder, index: u32, inferred: u64) -> ToWriter {
+    fn end(index: u32, inferred: u64) -> ToWriter {
         let info = SegmentInfo { index, decoded: inferred, inferred, ..SegmentInfo::default() };
-        ToWriter::End(info, folder.begin_attempt(index).unwrap())
+        ToWriter::End(info)
     }
 
     /// Runs the writer on messages made by `messages`, and gives the folder.
-    fn written(messages: impl FnOnce(&JobFolder) -> Vec<ToWriter>) -> (tempfile::TempDir, JobFolder) {
+    fn written(messages: Vec<ToWriter>) -> (tempfile::TempDir, JobFolder) {
         let root = tempfile::tempdir().unwrap();
         let folder = JobFolder::new(&Volume::open(root.path()).unwrap(), &JobId::new("j").unwrap());
         let (sender, receiver) = crossbeam_channel::unbounded();
-        for message in messages(&folder) {
+        for message in messages {
             sender.send(message).unwrap();
         }
         drop(sender);
@@ -159,7 +167,7 @@ mod tests {
         let (empty, returned) = crossbeam_channel::bounded(2);
         let written = write(&folder, &["box".to_owned()], &receiver, &empty, &progress).unwrap();
         assert!(written.first_detection.is_some());
-        assert!(returned.try_iter().all(|rows| rows.is_empty() && rows.capacity() > 0), "lists to be filled again");
+        assert!(returned.try_iter().all(|rows| rows.is_empty()), "lists to be filled again");
         (root, folder)
     }
 
@@ -169,30 +177,40 @@ mod tests {
 
     #[test]
     fn frames_are_put_in_order_however_they_come() {
-        let (_root, folder) = written(|folder| {
-            vec![frame(1, 1), frame(0, 2), end(folder, 0, 3), frame(0, 0), frame(1, 0), frame(0, 1), end(folder, 1, 2)]
-        });
+        let (_root, folder) =
+            written(vec![frame(1, 1), frame(0, 2), end(0, 3), frame(0, 0), frame(1, 0), frame(0, 1), end(1, 2)]);
         assert_eq!(frames_of(&folder, 0), [0, 1, 2]);
         assert_eq!(frames_of(&folder, 1), [100, 101]);
     }
 
     #[test]
     fn a_segment_that_lacks_a_frame_is_not_published() {
-        let (_root, folder) = written(|folder| vec![frame(0, 1), end(folder, 0, 2), frame(1, 0)]);
+        let (_root, folder) = written(vec![frame(0, 1), end(0, 2), frame(1, 0)]);
         assert!(!folder.has("segments/00000.parquet").unwrap());
         assert!(!folder.has("segments/00001.parquet").unwrap());
     }
 
     #[test]
     fn a_segment_of_which_no_frame_is_inferred_is_published_empty() {
-        let (_root, folder) = written(|folder| vec![end(folder, 0, 0), frame(1, 0)]);
+        let (_root, folder) = written(vec![end(0, 0), frame(1, 0)]);
         assert_eq!(frames_of(&folder, 0), [] as [i64; 0]);
     }
 
     #[test]
-    fn the_mark_of_an_attempt_goes_with_its_end() {
-        let (_root, folder) = written(|folder| vec![frame(0, 0), end(folder, 0, 1)]);
-        assert!(!folder.has("attempts/00000/0").unwrap());
-        assert!(folder.has("segments/00000.parquet").unwrap());
+    fn every_message_gives_a_list_back() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = JobFolder::new(&Volume::open(root.path()).unwrap(), &JobId::new("j").unwrap());
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        for message in [frame(0, 1), frame(0, 0), end(0, 2)] {
+            sender.send(message).unwrap();
+        }
+        drop(sender);
+        let (empty, returned) = crossbeam_channel::unbounded();
+        let progress = Progress::new(Display::Hidden, "testing", "v", 1);
+        write(&folder, &["box".to_owned()], &receiver, &empty, &progress).unwrap();
+        let capacities: Vec<usize> = returned.try_iter().map(|rows| rows.capacity()).collect();
+        assert_eq!(capacities.len(), 3);
+        let filled = capacities.iter().filter(|capacity| **capacity > 0).count();
+        assert_eq!(filled, 2, "those of frames are used again");
     }
 }

@@ -5,10 +5,11 @@
 use framefleet_contract::request::{ModelRef, Outputs, Request, Settings};
 use framefleet_contract::tracker_settings::ByteTrackSettings;
 use framefleet_contract::volume::Volume;
-use framefleet_models::check::{Check, Checked, Limits as CheckLimits, ModelPlace, Sandbox};
-use framefleet_models::{Lease, Runtime, Serving};
+use framefleet_models::check::{Check, Limits as CheckLimits, ModelPlace, Sandbox};
+use framefleet_models::{Runtime, Serving};
 use framefleet_native::ffmpeg::limits::Limits;
 use framefleet_worker::cli::models::CHILD;
+use framefleet_worker::infer::InferencePool;
 use framefleet_worker::interrupt::Stop;
 use framefleet_worker::job::{self, Workplace};
 use framefleet_worker::progress::Display;
@@ -33,19 +34,19 @@ fn looped(folder: &Path, times: u32) -> PathBuf {
 }
 
 /// Frames, and allocations by Rust code, of a whole job.
-fn job(folder: &Path, times: u32, confidence: f32, detectors: &mut [Lease], checked: &Checked) -> (u64, usize) {
+fn job(folder: &Path, times: u32, confidence: f32, pool: &InferencePool, serving: &Arc<Serving>) -> (u64, usize) {
     let tracker = ByteTrackSettings::default();
     let settings = Settings { confidence, iou: 0.6, every: 1, classes: None, tracker };
-    let model = &checked.model;
+    let model = &serving.checked().model;
     let model_ref = ModelRef { name: model.name.clone(), sha256: model.sha256.clone() };
     let source = source::identify(&looped(folder, times)).unwrap();
     let request = Request::new(None, source, model_ref, settings, Outputs::default());
     let volume = Volume::open(&folder.join("out")).unwrap();
     let stop = Stop::default();
-    let mut workplace = Workplace {
+    let workplace = Workplace {
         volume: &volume,
-        checked,
-        detectors,
+        serving,
+        pool,
         recorded: None,
         segment_seconds: 1000.0,
         limits: Limits::default(),
@@ -53,7 +54,7 @@ fn job(folder: &Path, times: u32, confidence: f32, detectors: &mut [Lease], chec
         stop: &stop,
     };
     let region = Region::new(ALLOCATOR);
-    let finished = job::run(&request, &mut workplace).unwrap();
+    let finished = job::run(&request, &workplace).unwrap();
     let allocations = region.change().allocations + region.change().reallocations;
     (finished.folder.summary().unwrap().unwrap().frames.decoded, allocations)
 }
@@ -67,12 +68,12 @@ fn a_frame_allocates_nothing() {
     let program = env!("CARGO_BIN_EXE_framefleet").into();
     let sandbox = Sandbox { program, arguments: vec![CHILD.into()], limits: CheckLimits::default() };
     let checked = sandbox.check(&place, &|| false).unwrap();
-    let serving = Arc::new(Serving::new(&Runtime::load().unwrap(), checked.clone(), None));
-    let mut detectors = vec![serving.lease().unwrap(), serving.lease().unwrap()];
-    job(folder.path(), 1, 0.1, &mut detectors, &checked);
-    let mut per_frame = |confidence| {
-        let (few_frames, few) = job(folder.path(), 1, confidence, &mut detectors, &checked);
-        let (many_frames, many) = job(folder.path(), 4, confidence, &mut detectors, &checked);
+    let serving = Arc::new(Serving::new(&Runtime::load().unwrap(), checked, None));
+    let pool = InferencePool::start(2).unwrap();
+    job(folder.path(), 1, 0.1, &pool, &serving);
+    let per_frame = |confidence| {
+        let (few_frames, few) = job(folder.path(), 1, confidence, &pool, &serving);
+        let (many_frames, many) = job(folder.path(), 4, confidence, &pool, &serving);
         println!("from {confidence} on: {few} in {few_frames} frames, {many} in {many_frames}");
         (many as f64 - few as f64) / (many_frames - few_frames) as f64
     };

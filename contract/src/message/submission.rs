@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum JobMessage {
-    Request(Submission),
+    Request(Box<Submission>),
     Cancellation(Cancellation),
 }
 
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn a_request_need_not_say_more_than_what_to_look_at() {
         let JobMessage::Request(submission) = parsed(&request(|_| ())).unwrap() else { panic!("a request") };
-        assert_eq!(submission, Submission::new(JobId::new("a").unwrap(), "/videos/a.mp4"));
+        assert_eq!(*submission, Submission::new(JobId::new("a").unwrap(), "/videos/a.mp4"));
         let sent = JobMessage::Request(submission);
         assert_eq!(parsed(&serde_json::to_value(&sent).unwrap()).unwrap(), sent);
     }

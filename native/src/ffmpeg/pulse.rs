@@ -23,6 +23,11 @@ pub fn advance(ms: u64) {
     NOW_MS.fetch_add(ms, Ordering::Relaxed);
 }
 
+/// How much time has passed so, plus one: for whoever marks calls of other kinds against the same clock.
+pub fn now_ms() -> u64 {
+    NOW_MS.load(Ordering::Relaxed)
+}
+
 /// The first call into FFmpeg that has lasted longer than it may, as the error that it comes to.
 pub fn stalled() -> Option<MediaError> {
     let mut pulses = PULSES.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,8 +9,7 @@ use framefleet_contract::identity::Sha256;
 use framefleet_contract::volume::Volume;
 use framefleet_models::check::{Check, ModelPlace};
 use framefleet_models::{
-    Catalog, Follow, Lease, Model, ModelDirectory, ModelError, RecordedFrames, Runtime, Serving, directory::State,
-    store,
+    Catalog, Follow, Model, ModelDirectory, ModelError, RecordedFrames, Runtime, Serving, directory::State, store,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -33,7 +32,6 @@ pub struct Wish<'a> {
 pub struct ChosenModel {
     followed: Option<(ModelDirectory, String)>,
     serving: Arc<Serving>,
-    leases: Vec<Lease>,
     results: Volume,
     threads: usize,
     runtime: Runtime,
@@ -69,7 +67,6 @@ impl ChosenModel {
         let mut chosen = Self {
             followed,
             serving: Arc::clone(&serving),
-            leases: Vec::new(),
             results: wish.results.clone(),
             threads: wish.threads,
             runtime: runtime.clone(),
@@ -119,11 +116,6 @@ impl ChosenModel {
         &self.serving
     }
 
-    /// A session for each thread.
-    pub fn leases(&mut self) -> &mut [Lease] {
-        &mut self.leases
-    }
-
     /// Pictures for the next version to be compared on; absent where none can come.
     pub fn recorded_frames(&self) -> Option<RecordedFrames> {
         self.followed.is_some().then(|| self.frames.clone())
@@ -133,13 +125,16 @@ impl ChosenModel {
         *sha256 != self.serving.checked().model.sha256 && self.passed_over.as_ref() != Some(sha256)
     }
 
+    /// Makes a session for each thread, so that what is wrong with them is found before a job begins. They go into the
+    /// model's stock, where the threads fetch them.
     fn take(&mut self, serving: Arc<Serving>, stop: &Stop) -> Result<()> {
         let mut leases = Vec::with_capacity(self.threads);
         for _ in 0..self.threads {
             stop.check()?;
             leases.push(serving.lease()?);
         }
-        (self.leases, self.serving, self.is_stored) = (leases, serving, false);
+        drop(leases);
+        (self.serving, self.is_stored) = (serving, false);
         Ok(())
     }
 }

@@ -31,8 +31,8 @@ pub struct LimitFlags {
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().read_bytes, value_parser = bytes)]
     max_bytes: u64,
 
-    /// Seconds that reading or decoding one packet may take. A read that does not come back, or a decoder, ends the
-    /// program with status 70; the same command goes on (0.05 or more)
+    /// Seconds that reading or decoding one packet may take; a model has as many for one frame, and a minute at least.
+    /// What does not come back ends the program with status 70; the same command goes on (0.05 or more)
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().stall_s, value_parser = stall_seconds)]
     stall_seconds: f64,
 

@@ -4,6 +4,7 @@ use super::chosen_model::{ChosenModel, Wish};
 use super::limits::LimitFlags;
 use super::{DONE, FAILED, INTERRUPTED, MISTAKE, STALLED, print_error, status_before_job};
 use crate::error::{JobError, Result};
+use crate::infer::{InferencePool, UnderWay};
 use crate::interrupt::Stop;
 use crate::job::{self, Finished, Workplace};
 use crate::progress::Display;
@@ -19,12 +20,10 @@ use framefleet_contract::tracker_settings::ByteTrackSettings;
 use framefleet_contract::volume::Volume;
 use framefleet_models::manifest::Defaults;
 use framefleet_models::{Model, Runtime};
-use framefleet_native::ffmpeg::MediaError;
 use framefleet_native::process::end_process;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Detects and tracks objects in videos, and writes a folder of results for each.
 ///
@@ -165,7 +164,8 @@ impl Run {
             threads: threads as usize,
         };
         let model = ChosenModel::new(wish, &runtime, &stop)?;
-        let mut prepared = Prepared { sources, job_id, volume: results, model, stop };
+        let pool = InferencePool::start(threads as usize)?;
+        let mut prepared = Prepared { sources, job_id, volume: results, model, pool, stop };
         if let Some(source) = prepared.sources.first() {
             self.request(source, prepared.job_id.as_ref(), &prepared.model.serving().checked().model)?;
         }
@@ -181,7 +181,7 @@ impl Run {
         let model_ref = ModelRef { name: model.name.clone(), sha256: model.sha256.clone() };
         let outputs = Outputs { annotated: self.annotate };
         let request = Request::new(job_id.cloned(), source.clone(), model_ref, settings, outputs);
-        job::check_classes(&request, model)?;
+        job::check_classes(&request, &model.manifest)?;
         Ok(request)
     }
 
@@ -239,19 +239,18 @@ impl Run {
             }
         };
         let recorded = prepared.model.recorded_frames();
-        let serving = Arc::clone(prepared.model.serving());
-        let mut workplace = Workplace {
+        let workplace = Workplace {
             volume: &prepared.volume,
-            checked: serving.checked(),
-            detectors: prepared.model.leases(),
+            serving: prepared.model.serving(),
+            pool: &prepared.pool,
             recorded: recorded.as_ref(),
             segment_seconds: self.segment_seconds,
             limits: self.limits.limits(),
             progress: if self.json { Display::Hidden } else { Display::Visible },
             stop: &prepared.stop,
         };
-        let _watchdog = self.watch(&request);
-        let result = job::run(&request, &mut workplace).and_then(|finished| self.tell(&request, &finished));
+        let _watchdog = self.watch(&request, prepared.pool.under_way());
+        let result = job::run(&request, &workplace).and_then(|finished| self.tell(&request, &finished));
         result.unwrap_or_else(|error| {
             self.tell_error(&request, &error);
             status_of(&error)
@@ -301,14 +300,14 @@ impl Run {
         Ok(DONE)
     }
 
-    /// Ends the process when reading or decoding does not come back. The job stays open, and what is published stays.
-    fn watch(&self, request: &Request) -> Watchdog {
+    /// Ends the process when reading, decoding or a model does not come back. The job stays open, and what is published stays.
+    fn watch(&self, request: &Request, inference: UnderWay) -> Watchdog {
         let (request, json) = (request.clone(), self.json);
-        let end = move |stall: MediaError| {
-            tell_open(&request, &JobError::from(stall), json);
+        let end = move |stall: JobError| {
+            tell_open(&request, &stall, json);
             end_process(STALLED.into())
         };
-        Watchdog::start(self.limits.limits().stall_s, end)
+        Watchdog::start(self.limits.limits().stall_s, inference, end)
     }
 
     /// A job without an outcome: it stays open, or is somebody else's.
@@ -343,6 +342,7 @@ struct Prepared {
     job_id: Option<JobId>,
     volume: Volume,
     model: ChosenModel,
+    pool: InferencePool,
     stop: Stop,
 }
 

@@ -1,0 +1,242 @@
+//! Several jobs and models at once on the threads of one pool.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use framefleet_contract::job_folder::{JobFolder, TRACKS};
+use framefleet_contract::request::{ModelRef, Outputs, Request, Settings};
+use framefleet_contract::tracker_settings::ByteTrackSettings;
+use framefleet_contract::volume::Volume;
+use framefleet_models::check::{Checked, Report};
+use framefleet_models::{Model, Runtime, Serving};
+use framefleet_native::ffmpeg::limits::Limits;
+use framefleet_worker::error::{JobError, Result};
+use framefleet_worker::infer::InferencePool;
+use framefleet_worker::interrupt::Stop;
+use framefleet_worker::job::{self, Finished, Workplace};
+use framefleet_worker::pipeline::Detected;
+use framefleet_worker::progress::Display;
+use framefleet_worker::source;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Two threads, and a folder of results.
+struct Bench {
+    root: TempDir,
+    runtime: Runtime,
+    pool: InferencePool,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let runtime = Runtime::load().expect("./dev setup installs ONNX Runtime");
+        Self { root: tempfile::tempdir().unwrap(), runtime, pool: InferencePool::start(2).unwrap() }
+    }
+
+    /// A model that was not tried out, so that it may be one that fails.
+    fn serving(&self, onnx: &str) -> Arc<Serving> {
+        let model = Model::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(onnx)).unwrap();
+        let report = Report {
+            sha256: model.sha256.clone(),
+            files: Vec::new(),
+            manifest: model.manifest.clone(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            load_s: 0.0,
+            frame_s: 0.0,
+            memory_bytes: 0,
+            confinement: Vec::new(),
+            runtime: String::new(),
+        };
+        Arc::new(Serving::new(&self.runtime, Checked { model, report }, None))
+    }
+
+    fn street(&self) -> Arc<Serving> {
+        self.serving("models/catalog/street.onnx")
+    }
+
+    /// The sample so many times over.
+    fn video(&self, times: u32) -> PathBuf {
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample/street.mp4");
+        let video = self.root.path().join(format!("{times}.mp4"));
+        let mut ffmpeg = Command::new("ffmpeg");
+        ffmpeg.args(["-nostdin", "-v", "error", "-y", "-stream_loop", &(times - 1).to_string(), "-i"]).arg(sample);
+        assert!(ffmpeg.args(["-c", "copy"]).arg(&video).status().unwrap().success());
+        video
+    }
+
+    fn volume(&self, results: &str) -> Volume {
+        Volume::open(&self.root.path().join(results)).unwrap()
+    }
+
+    /// A whole job, with segments of two seconds.
+    fn run(&self, results: &str, video: &Path, serving: &Arc<Serving>, stop: &Stop) -> Result<Finished> {
+        let workplace = Workplace {
+            volume: &self.volume(results),
+            serving,
+            pool: &self.pool,
+            recorded: None,
+            segment_seconds: 2.0,
+            limits: Limits::default(),
+            progress: Display::Hidden,
+            stop,
+        };
+        job::run(&request(video, serving), &workplace)
+    }
+}
+
+fn request(video: &Path, serving: &Serving) -> Request {
+    let tracker = ByteTrackSettings::default();
+    let settings = Settings { confidence: 0.1, iou: 0.6, every: 1, classes: None, tracker };
+    let model = &serving.checked().model;
+    let model_ref = ModelRef { name: model.name.clone(), sha256: model.sha256.clone() };
+    Request::new(None, source::identify(video).unwrap(), model_ref, settings, Outputs::default())
+}
+
+fn tracks(finished: &Finished) -> Vec<u8> {
+    std::fs::read(finished.folder.path_of(TRACKS)).unwrap()
+}
+
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_mins(2);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what} did not come to be");
+        thread::yield_now();
+    }
+}
+
+/// The steps one by one, as somebody takes them who detects some segments of a job.
+struct Opened {
+    request: Request,
+    folder: JobFolder,
+}
+
+impl Opened {
+    fn new(bench: &Bench, results: &str, video: &Path, serving: &Serving) -> Self {
+        let request = request(video, serving);
+        let folder = job::accept(&bench.volume(results), &request).unwrap().folder;
+        Self { request, folder }
+    }
+
+    fn detect(&self, bench: &Bench, serving: &Arc<Serving>, segment_seconds: f64, stop: &Stop) -> Result<Detected> {
+        let limits = Limits::default();
+        let job = job::Job { request: &self.request, folder: &self.folder };
+        let plan = job::plan(job, &job::Planning { segment_seconds, limits, stop })?;
+        let missing = self.folder.missing_segments(&plan)?;
+        let progress = Display::Hidden;
+        let how = job::Detecting { pool: &bench.pool, serving, recorded: None, limits, progress, stop };
+        job::detect(job, &plan, &missing, &how)
+    }
+
+    fn is_under_way(&self) -> bool {
+        self.folder.has("segments/00000.parquet").unwrap()
+    }
+}
+
+#[test]
+fn two_models_at_once_give_the_bytes_that_they_give_one_after_the_other() {
+    let bench = Bench::new();
+    let video = bench.video(2);
+    let (street, other) = (bench.street(), bench.serving("models/tests/graphs/v8.onnx"));
+    let stop = Stop::default();
+    let alone = [&street, &other].map(|model| tracks(&bench.run("alone", &video, model, &stop).unwrap()));
+    let together = thread::scope(|scope| {
+        let jobs = [&street, &other].map(|model| scope.spawn(|| bench.run("together", &video, model, &stop).unwrap()));
+        jobs.map(|job| tracks(&job.join().unwrap()))
+    });
+    assert!(alone == together && alone[0] != alone[1]);
+}
+
+#[test]
+fn a_model_that_fails_fails_its_own_job_alone() {
+    let bench = Bench::new();
+    let video = bench.video(2);
+    let (street, lies) = (bench.street(), bench.serving("models/tests/graphs/v8_lies.onnx"));
+    let stop = Stop::default();
+    thread::scope(|scope| {
+        let sound = scope.spawn(|| bench.run("sound", &video, &street, &stop));
+        let opened = Opened::new(&bench, "failing", &video, &lies);
+        let error = opened.detect(&bench, &lies, 1000.0, &stop).unwrap_err();
+        assert!(matches!(error, JobError::Model(_)), "{error:?}");
+        assert!(sound.join().unwrap().unwrap().outcome.error.is_none());
+    });
+    assert!(bench.run("after", &video, &street, &stop).is_ok(), "the threads go on");
+}
+
+#[test]
+fn who_stops_a_call_stops_no_other() {
+    let bench = Bench::new();
+    let (long, short) = (bench.video(40), bench.video(2));
+    let street = bench.street();
+    let process = Stop::default();
+    let call = process.for_stages();
+    thread::scope(|scope| {
+        let opened = Opened::new(&bench, "stopped", &long, &street);
+        let folder = opened.folder.clone();
+        let stopped = scope.spawn({
+            let (bench, street, call) = (&bench, &street, &call);
+            move || opened.detect(bench, street, 1.0, call)
+        });
+        until("a segment", || folder.has("segments/00000.parquet").unwrap());
+        let other = scope.spawn(|| bench.run("other", &short, &street, &process));
+        call.fail();
+        assert!(matches!(stopped.join().unwrap(), Err(JobError::Interrupted)));
+        assert!(other.join().unwrap().unwrap().outcome.error.is_none());
+    });
+}
+
+/// A job of one tenth of the frames has long finished when the other has: in a line without turns it would wait behind.
+#[test]
+fn a_long_job_does_not_keep_a_short_one_waiting() {
+    let bench = Bench::new();
+    let (long, short) = (bench.video(40), bench.video(2));
+    let street = bench.street();
+    let process = Stop::default();
+    let call = process.for_stages();
+    thread::scope(|scope| {
+        let opened = Opened::new(&bench, "long", &long, &street);
+        let folder = opened.folder.clone();
+        let running = scope.spawn({
+            let (bench, street, call) = (&bench, &street, &call);
+            move || opened.detect(bench, street, 1.0, call)
+        });
+        until("a segment", || folder.has("segments/00000.parquet").unwrap());
+        assert!(bench.run("short", &short, &street, &process).unwrap().outcome.error.is_none());
+        assert!(!running.is_finished(), "the short job waited for the long one");
+        call.fail();
+        assert!(running.join().unwrap().is_err());
+    });
+}
+
+#[test]
+fn a_call_tells_the_frames_and_seconds_of_its_own_model() {
+    let bench = Bench::new();
+    let video = bench.video(1);
+    let street = bench.street();
+    let opened = Opened::new(&bench, "told", &video, &street);
+    let began = Instant::now();
+    let detected = opened.detect(&bench, &street, 1000.0, &Stop::default()).unwrap();
+    let thread_seconds = 2.0 * began.elapsed().as_secs_f64();
+    let infer = detected.stages["infer"];
+    let parts = detected.infer_parts.unwrap();
+    assert!(opened.is_under_way());
+    assert_eq!(detected.inferred.frames, opened.folder.segment_info(0).unwrap().inferred);
+    assert!(detected.inferred.busy_s >= parts.preprocess_s + parts.model_s + parts.postprocess_s);
+    let told = infer.busy_s + infer.starved_s + infer.blocked_s;
+    assert!(told <= thread_seconds && told > 0.5 * thread_seconds, "{told} of {thread_seconds} s");
+    assert_eq!(infer.threads, 2);
+}
+
+#[test]
+fn sessions_go_when_nobody_wants_their_model() {
+    let bench = Bench::new();
+    let video = bench.video(1);
+    let street = bench.street();
+    bench.run("first", &video, &street, &Stop::default()).unwrap();
+    let gone: Weak<Serving> = Arc::downgrade(&street);
+    drop(street);
+    until("an end of all sessions", || gone.upgrade().is_none());
+}
