@@ -29,6 +29,19 @@ impl JobId {
         Ok(Self(id))
     }
 
+    /// For people the name of a file, the last part of a path or URL, and for machines a digest of all that makes this job
+    /// another job.
+    pub fn derived(source: &str, digest: &Sha256) -> Self {
+        let name = source.rsplit('/').next().unwrap_or_default();
+        let stem = Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let readable: String =
+            stem.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).take(48).collect();
+        let readable = readable.trim_matches('-');
+        let separator = if readable.is_empty() { "" } else { "-" };
+        Self::new(format!("{readable}{separator}{}", &digest.as_str()[..20]))
+            .expect("letters, digits, '_' and '-' only, at most 69 of them, no '-' in front")
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -102,13 +102,7 @@ fn derive_id(source: &Source, model: &ModelRef, settings: &Settings, outputs: Ou
     let content = serde_json::to_vec(&(source, model, settings, outputs))
         .expect("plain structs with string keys always become JSON");
     let digest = Sha256::of(&content);
-    let stem = source.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let readable: String =
-        stem.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).take(48).collect();
-    let readable = readable.trim_matches('-');
-    let separator = if readable.is_empty() { "" } else { "-" };
-    JobId::new(format!("{readable}{separator}{}", &digest.as_str()[..20]))
-        .expect("letters, digits, '_' and '-' only, at most 69 of them, no '-' in front")
+    JobId::derived(&source.path.to_string_lossy(), &digest)
 }
 
 const MIB: u64 = 1 << 20;

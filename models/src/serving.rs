@@ -71,7 +71,7 @@ impl Serving {
     }
 
     /// Frees the idle sessions; those that are leased are freed when they come back.
-    pub(crate) fn retire(&self) {
+    pub fn retire(&self) {
         let mut idle = self.idle();
         idle.retired = true;
         let detectors = std::mem::take(&mut idle.detectors);

@@ -33,7 +33,7 @@ const COMMIT_PERIOD: Duration = Duration::from_millis(500);
 pub struct Consumer {
     deliveries: Receiver<Delivery>,
     state: Arc<State>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// A message that was handed out. Until [`Delivery::finish`] it is committed by nobody, and comes again to somebody.
@@ -163,7 +163,7 @@ impl Consumer {
             brokers: connection.brokers().to_owned(),
             reason: format!("no thread for a consumer: {e}"),
         })?;
-        Ok(Self { deliveries, state, thread: Some(thread) })
+        Ok(Self { deliveries, state, thread: Mutex::new(Some(thread)) })
     }
 
     /// Where messages come out. Closed when the consumer ended.
@@ -197,6 +197,15 @@ impl Consumer {
         reason.map(|reason| QueueError::ConsumerEnded { topic: self.topic().to_owned(), reason })
     }
 
+    /// Commits what is finished, and leaves the group.
+    pub fn leave(&self) {
+        self.state.ends.store(true, Ordering::Relaxed);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+
     /// Messages that were handed out and are not finished.
     pub fn open(&self) -> usize {
         self.state.partitions().values().map(|partition| partition.prefix.open()).sum()
@@ -205,10 +214,7 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        self.state.ends.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.leave();
     }
 }
 

@@ -4,13 +4,17 @@ use crate::error::JobError;
 use clap::{Parser, Subcommand};
 use framefleet_contract::ErrorCode;
 use std::ffi::OsString;
-use std::io::{Write, stderr};
+use std::io::{Write, stderr, stdout};
 
 pub mod chosen_model;
 mod drawn;
+mod kafka;
 pub mod limits;
 pub mod models;
 pub mod run;
+mod submit;
+mod topics;
+mod worker;
 
 /// Finds and follows objects in video.
 #[derive(Debug, Parser)]
@@ -29,6 +33,9 @@ struct Cli {
 enum Command {
     Run(Box<run::Run>),
     Models(models::Models),
+    Topics(topics::Topics),
+    Worker(Box<worker::Worker>),
+    Submit(Box<submit::Submit>),
 }
 
 /// All was done.
@@ -61,6 +68,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     match cli.command {
         Command::Run(run) => run.execute(),
         Command::Models(models) => models.execute(),
+        Command::Topics(topics) => topics.execute(),
+        Command::Worker(worker) => worker.execute(),
+        Command::Submit(submit) => submit.execute(),
     }
 }
 
@@ -70,6 +80,11 @@ pub fn print_error(code: ErrorCode, message: &str) {
     // A file's name may hold escape sequences, which are not for the terminal.
     let printable = one_line.replace(char::is_control, "\u{fffd}");
     let _ = writeln!(stderr(), "error: {code}: {printable}");
+}
+
+/// A line on stdout. Whoever reads may have seen enough and gone away, which is no error.
+pub fn say(line: &str) {
+    let _ = writeln!(stdout(), "{line}");
 }
 
 /// The exit status of an error that came before any job had begun.

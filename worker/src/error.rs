@@ -1,12 +1,14 @@
 //! Everything that can end a job, with the code that a user meets.
 
 use framefleet_contract::job_folder::JobFolderError;
+use framefleet_contract::message::SchemaError;
 use framefleet_contract::volume::VolumeError;
 use framefleet_contract::{Disposition, ErrorCode};
 use framefleet_models::ModelError;
 use framefleet_models::pins::PinError;
 use framefleet_models::store::StoreError;
 use framefleet_native::ffmpeg::MediaError;
+use framefleet_queue::QueueError;
 use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +44,15 @@ pub enum JobError {
     InferenceStalled { model: String, seconds: f64 },
     #[error("drawing failed: {0}")]
     Draw(String),
+    #[error(
+        "the worker was lost {losses} times while it did nothing but this ({step}): a crash, too much memory, or killed from outside; look at the workers' logs and limits"
+    )]
+    WorkerLost { step: String, losses: u32 },
+    /// A message that cannot be read.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     #[error(transparent)]
     Media(#[from] MediaError),
     #[error(transparent)]
@@ -73,6 +84,9 @@ impl JobError {
             Self::ThreadLost | Self::PlanRefuted { .. } => ErrorCode::Internal,
             Self::DetectorPanicked { .. } => ErrorCode::InferenceFailed,
             Self::InferenceStalled { .. } => ErrorCode::InferenceStalled,
+            Self::WorkerLost { .. } => ErrorCode::WorkerLost,
+            Self::Schema(_) => ErrorCode::Schema,
+            Self::Queue(e) => e.code(),
             Self::Draw(_) => ErrorCode::RenderFailed,
             Self::Media(e) => e.code(),
             Self::Model(e) => e.code(),

@@ -50,7 +50,7 @@ pub struct Workplace<'a> {
     /// Least length of a segment.
     pub segment_seconds: f64,
     pub limits: Limits,
-    pub progress: Display,
+    pub progress: &'a Display,
     pub stop: &'a Stop,
 }
 
@@ -76,7 +76,7 @@ pub fn run(request: &Request, workplace: &Workplace<'_>) -> Result<Finished> {
     let job = Job { request, folder: &folder };
     let outcome = match work(job, workplace) {
         Ok(outcome) => outcome,
-        Err(error) if error.disposition() == Disposition::DeadLetter => fail(job, &error)?,
+        Err(error) if error.disposition() == Disposition::DeadLetter => fail(&folder, &request.job_id, None, &error)?,
         Err(error) => return Err(error),
     };
     Ok(Finished { folder, outcome, was_finished: false })

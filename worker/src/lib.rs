@@ -23,6 +23,7 @@ pub mod finish;
 pub mod render;
 pub mod summarise;
 pub mod job;
+pub mod fleet;
 
 pub mod progress;
 pub mod watchdog;

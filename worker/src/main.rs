@@ -13,10 +13,10 @@ fn main() -> ExitCode {
     if command == cli::models::CHILD {
         return framefleet_models::check::child(arguments);
     }
-    let mut filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::WARN.into())
-        .with_env_var("FRAMEFLEET_LOG")
-        .from_env_lossy();
+    // A worker runs unattended: what it took up and left is worth a line.
+    let level = if command == "worker" { LevelFilter::INFO } else { LevelFilter::WARN };
+    let mut filter =
+        EnvFilter::builder().with_default_directive(level.into()).with_env_var("FRAMEFLEET_LOG").from_env_lossy();
     if command == "models" {
         // It prints them itself.
         filter = filter.add_directive(format!("{REFUSALS}=off").parse().expect("this is a directive"));

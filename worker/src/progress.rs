@@ -2,8 +2,8 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, stderr};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Between two plain lines.
@@ -13,7 +13,7 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 pub struct Progress {
     name: String,
     total: u64,
-    done: AtomicU64,
+    done: Arc<AtomicU64>,
     started: Instant,
     shown: Shown,
 }
@@ -27,22 +27,25 @@ enum Shown {
 }
 
 /// How a user wants to follow the work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Display {
     Visible,
     Hidden,
+    /// Only counted, for somebody else to look at.
+    Counted(Arc<AtomicU64>),
 }
 
 impl Progress {
     /// `total` frames of the video called `name`, to have done `action` to them.
-    pub fn new(display: Display, action: &str, name: &str, total: u64) -> Self {
+    pub fn new(display: &Display, action: &str, name: &str, total: u64) -> Self {
+        let done = if let Display::Counted(done) = display { done.clone() } else { Arc::default() };
         let shown = match display {
-            Display::Hidden => Shown::Nothing,
+            Display::Hidden | Display::Counted(_) => Shown::Nothing,
             Display::Visible if stderr().is_terminal() => Shown::Bar(bar(action, name, total)),
             Display::Visible => Shown::Lines(Mutex::new(Instant::now())),
         };
         let name = format!("{action} {name}");
-        Self { name, total, done: AtomicU64::new(0), started: Instant::now(), shown }
+        Self { name, total, done, started: Instant::now(), shown }
     }
 
     pub fn frame_done(&self) {

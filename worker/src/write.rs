@@ -163,7 +163,7 @@ mod tests {
             sender.send(message).unwrap();
         }
         drop(sender);
-        let progress = Progress::new(Display::Hidden, "testing", "v", 1);
+        let progress = Progress::new(&Display::Hidden, "testing", "v", 1);
         let (empty, returned) = crossbeam_channel::bounded(2);
         let written = write(&folder, &["box".to_owned()], &receiver, &empty, &progress).unwrap();
         assert!(written.first_detection.is_some());
@@ -206,7 +206,7 @@ mod tests {
         }
         drop(sender);
         let (empty, returned) = crossbeam_channel::unbounded();
-        let progress = Progress::new(Display::Hidden, "testing", "v", 1);
+        let progress = Progress::new(&Display::Hidden, "testing", "v", 1);
         write(&folder, &["box".to_owned()], &receiver, &empty, &progress).unwrap();
         let capacities: Vec<usize> = returned.try_iter().map(|rows| rows.capacity()).collect();
         assert_eq!(capacities.len(), 3);

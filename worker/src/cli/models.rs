@@ -2,7 +2,7 @@
 
 use super::chosen_model::place_of;
 use super::drawn;
-use super::{DONE, FAILED, print_error, status_before_job};
+use super::{DONE, FAILED, print_error, say, status_before_job};
 use crate::error::{JobError, Result};
 use crate::report::{plain_table, trimmed};
 use clap::{Args, Subcommand};
@@ -13,7 +13,7 @@ use framefleet_models::directory::State;
 use framefleet_models::pins::PinError;
 use framefleet_models::{Follow, ModelDirectory, ModelError, ModelStatus, Runtime, pins};
 use std::ffi::OsString;
-use std::io::{Write, stderr, stdout};
+use std::io::{Write, stderr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -344,9 +344,4 @@ impl Unpin {
 /// A value's name as it is written in files.
 fn plain(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|value| Some(value.as_str()?.to_owned())).unwrap_or_default()
-}
-
-/// A line on stdout; whoever reads may have gone away.
-fn say(line: &str) {
-    let _ = writeln!(stdout(), "{line}");
 }

@@ -2,7 +2,7 @@
 
 use super::chosen_model::{ChosenModel, Wish};
 use super::limits::LimitFlags;
-use super::{DONE, FAILED, INTERRUPTED, MISTAKE, STALLED, print_error, status_before_job};
+use super::{DONE, FAILED, INTERRUPTED, MISTAKE, STALLED, print_error, say, status_before_job};
 use crate::error::{JobError, Result};
 use crate::infer::{InferencePool, UnderWay};
 use crate::interrupt::Stop;
@@ -22,7 +22,6 @@ use framefleet_models::manifest::Defaults;
 use framefleet_models::{Model, Runtime};
 use framefleet_native::process::end_process;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
 /// Detects and tracks objects in videos, and writes a folder of results for each.
@@ -246,7 +245,7 @@ impl Run {
             recorded: recorded.as_ref(),
             segment_seconds: self.segment_seconds,
             limits: self.limits.limits(),
-            progress: if self.json { Display::Hidden } else { Display::Visible },
+            progress: if self.json { &Display::Hidden } else { &Display::Visible },
             stop: &prepared.stop,
         };
         let _watchdog = self.watch(&request, prepared.pool.under_way());
@@ -362,11 +361,6 @@ fn status_of(error: &JobError) -> u8 {
         ErrorCode::JobConflict => MISTAKE,
         _ => FAILED,
     }
-}
-
-/// A line on stdout. Whoever reads may have seen enough and gone away, which is no error: the results are on disk.
-fn say(line: &str) {
-    let _ = writeln!(stdout(), "{line}");
 }
 
 /// The path as one would type it here.

@@ -110,6 +110,14 @@ impl Announcer {
         self.send(Outgoing::taken_back(&self.topics().control(), job_id.as_str()), stop)
     }
 
+    /// Takes back everything that is said of a job that was removed.
+    pub fn forget(&self, job_id: &JobId, stop: &Stop) -> Result<()> {
+        for topic in [self.topics().outcomes(), self.topics().status(), self.topics().control()] {
+            self.send(Outgoing::taken_back(&topic, job_id.as_str()), stop)?;
+        }
+        Ok(())
+    }
+
     /// Gives a message up: its bytes, and where it came from and why.
     pub fn dead_letter(&self, delivery: &Delivery, code: ErrorCode, reason: &str, stop: &Stop) -> Result<()> {
         let (partition, offset) = (delivery.partition.to_be_bytes(), delivery.offset.to_be_bytes());
@@ -157,6 +165,10 @@ impl Announcer {
 
     /// # Errors
     /// A queue that has no topic.
+    pub fn check_queue(&self, queue: &str) -> Result<()> {
+        self.partitions_of(queue).map(|_| ())
+    }
+
     fn partitions_of(&self, queue: &str) -> Result<u32> {
         let mut known = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(partitions) = known.get(queue) {
@@ -164,7 +176,9 @@ impl Announcer {
         }
         let partitions = framefleet_queue::consume::check_topic(&self.connection, &self.topics().segments(queue));
         let partitions = partitions.map_err(|error| match error {
-            QueueError::Topics { .. } => JobError::BadRequest(format!("this fleet has no queue {queue}; ask for another")),
+            QueueError::Topics { .. } => {
+                JobError::BadRequest(format!("this fleet has no queue {queue}; ask for another"))
+            }
             other => JobError::Queue(other),
         })?;
         known.insert(queue.to_owned(), partitions);
@@ -185,10 +199,7 @@ fn frames_to_infer(plan: &Plan, index: u32, every: u32) -> u64 {
 }
 
 /// Says it again while the broker is away.
-fn until_told_otherwise(
-    stop: &Stop,
-    mut say: impl FnMut() -> std::result::Result<(), QueueError>,
-) -> Result<()> {
+fn until_told_otherwise(stop: &Stop, mut say: impl FnMut() -> std::result::Result<(), QueueError>) -> Result<()> {
     loop {
         match say() {
             Err(error @ QueueError::Unavailable { .. }) => {

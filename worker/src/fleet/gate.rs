@@ -1,6 +1,6 @@
 //! Lets pieces of work run side by side, and one alone where a worker was lost with it before.
 
-use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The pieces of work that this process may do at once.
 #[derive(Debug, Default)]

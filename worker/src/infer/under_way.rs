@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The marks of all threads of a pool. Its clock is the watchdog's, as that of [`pulse`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct UnderWay(Arc<[Mark]>);
 
 /// A frame takes a large model on a slow core some seconds, and the limit for reading and decoding, which is about disks

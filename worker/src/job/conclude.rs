@@ -9,7 +9,7 @@ use crate::progress::{Display, Progress};
 use crate::render::{self, Rendering};
 use crate::summarise;
 use framefleet_contract::detection_file::SegmentInfo;
-use framefleet_contract::identity::Sha256;
+use framefleet_contract::identity::{JobId, Sha256};
 use framefleet_contract::job_folder::{ANNOTATED, JobFolder, SUMMARY, TRACKS};
 use framefleet_contract::outcome::{Failure, Outcome, PublishedFile, State};
 use framefleet_contract::plan::{Plan, Segment};
@@ -23,7 +23,7 @@ pub struct Concluding<'a> {
     /// As the model that the job was planned with has them.
     pub class_names: &'a [String],
     pub limits: Limits,
-    pub progress: Display,
+    pub progress: &'a Display,
     pub stop: &'a Stop,
 }
 
@@ -103,17 +103,16 @@ pub fn conclude(job: Job<'_>, plan: &Plan, here: DoneHere, how: &Concluding<'_>)
 
 /// Ends the job as failed, with what it has by then: a video that cannot be drawn still has its tracks. Gives the outcome
 /// that counts.
-pub fn fail(job: Job<'_>, error: &JobError) -> Result<Outcome> {
-    let Job { request, folder } = job;
+pub fn fail(folder: &JobFolder, job_id: &JobId, request_sha256: Option<Sha256>, error: &JobError) -> Result<Outcome> {
     let tracks = if folder.has(TRACKS)? { Some(tracks_file(folder)?) } else { None };
     let failure = Failure { code: error.code(), message: error.to_string() };
     let outcome = Outcome {
         version: VERSION,
-        job_id: request.job_id.clone(),
+        job_id: job_id.clone(),
         state: State::Failed,
         error: Some(failure),
         files: tracks.into_iter().collect(),
-        request_sha256: request_sha256(request),
+        request_sha256,
     };
     Ok(folder.put_outcome(&outcome)?)
 }

@@ -22,7 +22,7 @@ pub struct Detecting<'a> {
     /// Takes pictures for the next version to be compared on.
     pub recorded: Option<&'a RecordedFrames>,
     pub limits: Limits,
-    pub progress: Display,
+    pub progress: &'a Display,
     pub stop: &'a Stop,
 }
 

@@ -1,0 +1,387 @@
+//! A worker of a fleet: takes work from Kafka until it is told to leave.
+//!
+//! ```text
+//! jobs ─────────────► plan ───► segments.<queue> ─► detect ───► finish ─► finish ─► outcomes
+//!                      (2)                          (slots)                (2)
+//! control ─► Cancelled ─► stops what runs     heart: marks, heartbeat, volume, leaving
+//! ```
+//!
+//! Nothing durable lives here. A message is finished when what it asked for is in the job's folder and what follows from it
+//! was acknowledged; before that it comes again, to this worker or another, and finds what is there.
+
+mod announce;
+mod cancelled;
+mod detect;
+mod finish;
+mod gate;
+mod health;
+mod heartbeat;
+mod in_flight;
+mod intake;
+mod leave;
+mod measured;
+mod models;
+mod plan;
+mod retain;
+mod standing;
+mod worker;
+
+use crate::cli::models::start as follow_models;
+use crate::error::{JobError, Result};
+use crate::infer::InferencePool;
+use crate::interrupt::Stop;
+use crate::source::Roots;
+use crate::watchdog::Watchdog;
+use announce::Announcer;
+use cancelled::Cancelled;
+use detect::DetectRole;
+use finish::Finisher;
+use framefleet_contract::attempt::TOUCH_PERIOD;
+use framefleet_contract::retention::Keep;
+use framefleet_contract::volume::Volume;
+use framefleet_models::{Follow, Runtime};
+use framefleet_native::ffmpeg::limits::Limits;
+use framefleet_queue::{Connection, Delivery};
+use gate::Gate;
+use heartbeat::{Heart, Identity};
+use intake::Intake;
+use leave::LeaveWhenEmpty;
+use measured::Measured;
+use metrics_exporter_prometheus::PrometheusHandle;
+use models::{LoadedModels, PlannedModels};
+use plan::Planner;
+use standing::Standing;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+use worker::Worker;
+
+/// How a worker is to work. None of it changes a result.
+#[derive(Debug)]
+pub struct Settings {
+    pub connection: Connection,
+    pub roles: Roles,
+    /// By name, with their weights.
+    pub queues: BTreeMap<String, u32>,
+    pub results: PathBuf,
+    pub models: PathBuf,
+    pub roots: Roots,
+    pub limits: Limits,
+    pub threads: usize,
+    /// Segments at once.
+    pub slots: usize,
+    pub segment_seconds: f64,
+    /// Work that does not fit into this is handed back when the worker leaves.
+    pub grace: Duration,
+    pub leave_when_empty: Option<Duration>,
+    pub listen: Option<SocketAddr>,
+    /// No work is taken while less of the volume is free.
+    pub least_free: f64,
+    pub keep: Keep,
+    pub metrics: PrometheusHandle,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roles {
+    pub plan: bool,
+    pub detect: bool,
+    pub finish: bool,
+}
+
+impl Roles {
+    fn names(self) -> Vec<String> {
+        let roles = [(self.plan, "plan"), (self.detect, "detect"), (self.finish, "finish")];
+        roles.iter().filter(|(has, _)| *has).map(|(_, name)| (*name).to_owned()).collect()
+    }
+}
+
+/// Threads of the role `plan`: one demuxes a long file while another answers a cancellation.
+const PLANNERS: usize = 2;
+/// Threads of the role `finish`: one draws a long video while another tracks.
+const FINISHERS: usize = 2;
+/// Messages that are ready for a thread beforehand. Of segments one, since whoever has none would like it.
+const AHEAD: usize = 8;
+const SEGMENTS_AHEAD: usize = 1;
+/// Between two looks at whether the worker leaves.
+const LOOK: Duration = Duration::from_millis(100);
+/// A poll thread that was not seen for so long hangs. It looks many times a second.
+const POLL_PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at the volume, and at what is not to be kept.
+const VOLUME_PERIOD: Duration = Duration::from_secs(2);
+const RETAIN_PERIOD: Duration = Duration::from_secs(60);
+/// For the last words to the broker.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Works until a signal, or until there is no work left, where that is asked for.
+pub fn run(settings: Settings, signals: &Stop) -> Result<()> {
+    let volume = Volume::open(&settings.results)?;
+    let runtime = Runtime::load()?;
+    let id = worker_id();
+    let announcer = Announcer::new(&settings.connection, &id)?;
+    let worker = Arc::new(Worker {
+        id,
+        volume: volume.clone(),
+        limits: settings.limits,
+        announcer,
+        gate: Gate::default(),
+        cancelled: Cancelled::default(),
+        in_flight: in_flight::InFlightWork::default(),
+        standing: Standing::default(),
+        hand_back: Stop::default(),
+        announced: std::sync::Mutex::default(),
+    });
+    worker.standing.look_at(&volume, settings.least_free);
+    let ends = Stop::default();
+    worker.cancelled.follow(&settings.connection, &ends)?;
+    let measured = Measured::default();
+    let crew = Crew::muster(&settings, &worker, &runtime, &measured)?;
+    let _watchdog = crew.watch(settings.limits.stall_s);
+    if let Some(address) = settings.listen {
+        let bound = health::serve(address, crew.answers(settings.metrics.clone()))
+            .map_err(|e| JobError::BadRequest(format!("--listen {address}: {e}; choose another address")))?;
+        tracing::info!("health and metrics at http://{bound}/");
+    }
+    let identity = Identity {
+        roles: settings.roles.names(),
+        queues: settings.queues.clone(),
+        device: "cpu".to_owned(),
+        slots: settings.slots as u32,
+        threads: settings.threads as u32,
+        started: SystemTime::now(),
+    };
+    let heart = Heart::new(identity, measured);
+    let ended = crew.work(&settings, signals, heart);
+    ends.fail();
+    ended
+}
+
+/// The threads of the roles, and where their work comes from.
+struct Crew {
+    worker: Arc<Worker>,
+    intakes: Vec<Arc<Intake>>,
+    detect: Option<Arc<DetectRole>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+type Handle = Arc<dyn Fn(&Worker, &Delivery) -> Result<()> + Send + Sync>;
+
+impl Crew {
+    fn muster(settings: &Settings, worker: &Arc<Worker>, runtime: &Runtime, measured: &Measured) -> Result<Self> {
+        let mut this = Self { worker: worker.clone(), intakes: Vec::new(), detect: None, threads: Vec::new() };
+        let topics = settings.connection.topics();
+        let one = |topic: String| BTreeMap::from([(String::new(), (topic, 1))]);
+        let models = LoadedModels::new(&worker.volume, runtime);
+        if settings.roles.detect {
+            let role = Arc::new(DetectRole {
+                pool: InferencePool::start(settings.threads)?,
+                models: models.clone(),
+                measured: measured.clone(),
+            });
+            this.detect = Some(role.clone());
+            let queues = settings.queues.iter();
+            let queues = queues.map(|(queue, weight)| (queue.clone(), (topics.segments(queue), *weight))).collect();
+            let intake = Intake::start(&settings.connection, &queues, SEGMENTS_AHEAD)?;
+            this.man(
+                "detect",
+                settings.slots,
+                intake,
+                Arc::new(move |worker, delivery| role.handle(worker, delivery)),
+            )?;
+        }
+        if settings.roles.plan {
+            let follow = Follow { results: Some(worker.volume.clone()), ..Follow::new(&settings.models) };
+            let planner = Planner {
+                models: PlannedModels {
+                    directory: follow_models(follow, runtime)?,
+                    place: settings.models.clone(),
+                    results: worker.volume.clone(),
+                },
+                roots: settings.roots.clone(),
+                segment_seconds: settings.segment_seconds,
+            };
+            let intake = Intake::start(&settings.connection, &one(topics.jobs()), AHEAD)?;
+            this.man("plan", PLANNERS, intake, Arc::new(move |worker, delivery| planner.handle(worker, delivery)))?;
+        }
+        if settings.roles.finish {
+            let finisher = Finisher::new(models);
+            let intake = Intake::start(&settings.connection, &one(topics.finish()), AHEAD)?;
+            this.man("finish", FINISHERS, intake, Arc::new(move |worker, delivery| finisher.handle(worker, delivery)))?;
+        }
+        Ok(this)
+    }
+
+    /// Starts the threads of a role.
+    fn man(&mut self, role: &str, threads: usize, intake: Intake, handle: Handle) -> Result<()> {
+        let intake = Arc::new(intake);
+        self.intakes.push(intake.clone());
+        for n in 0..threads {
+            let (worker, intake, handle) = (self.worker.clone(), intake.clone(), handle.clone());
+            let role_name = role.to_owned();
+            let serve = move || {
+                while !worker.standing.is_draining() {
+                    if let Some(delivery) = intake.next(LOOK) {
+                        let begun = Instant::now();
+                        worker.settle(delivery, |delivery| handle(&worker, delivery));
+                        let labels = [("role", role_name.clone())];
+                        metrics::histogram!("framefleet_message_seconds", &labels).record(begun.elapsed());
+                    }
+                }
+            };
+            let thread = Builder::new().name(format!("{role}-{n}")).spawn(serve).map_err(|_| JobError::ThreadLost)?;
+            self.threads.push(thread);
+        }
+        Ok(())
+    }
+
+    /// Ends the process when a call into FFmpeg or a model does not come back.
+    fn watch(&self, stall_s: f64) -> Watchdog {
+        let under_way = self.detect.as_ref().map(|role| role.pool.under_way()).unwrap_or_default();
+        Watchdog::start(stall_s, under_way, |error| {
+            tracing::error!("{}: {error}; the process ends", error.code());
+            framefleet_native::process::end_process(crate::cli::STALLED.into());
+        })
+    }
+
+    fn answers(&self, metrics: PrometheusHandle) -> health::Answers {
+        let (live, ready, started) = (self.intakes.clone(), self.intakes.clone(), self.worker.clone());
+        let worker = self.worker.clone();
+        health::Answers {
+            live: Arc::new(move || all(&live, |consumer| consumer.since_poll() < POLL_PATIENCE, "does not poll")),
+            ready: Arc::new(move || {
+                if worker.standing.is_draining() {
+                    return Err("draining".to_owned());
+                }
+                worker.standing.paused_because().map_or(Ok(()), Err)?;
+                all(&ready, framefleet_queue::Consumer::has_joined, "has not joined its group")
+            }),
+            started: Arc::new(move || if started.standing.has_started() { Ok(()) } else { Err("starting".to_owned()) }),
+            metrics,
+            refresh: Arc::new({
+                let (worker, intakes) = (self.worker.clone(), self.intakes.clone());
+                move || refresh_metrics(&worker, &intakes)
+            }),
+        }
+    }
+
+    /// Everything beside the roles, until the worker leaves.
+    fn work(self, settings: &Settings, signals: &Stop, mut heart: Heart) -> Result<()> {
+        let mut leave = match settings.leave_when_empty {
+            Some(after) => Some(LeaveWhenEmpty::new(&settings.connection, &self.topics(), after)?),
+            None => None,
+        };
+        let (mut beaten, mut looked, mut retained) = (None, Instant::now(), Instant::now());
+        while !signals.is_asked() {
+            if due(&mut beaten, TOUCH_PERIOD) {
+                heart.beat(&self.worker);
+            }
+            if looked.elapsed() >= VOLUME_PERIOD {
+                looked = Instant::now();
+                self.worker.standing.look_at(&self.worker.volume, settings.least_free);
+            }
+            let pause = !self.worker.standing.takes_work();
+            self.intakes.iter().for_each(|intake| intake.pause(pause));
+            if !self.worker.standing.has_started() && self.consumers().all(framefleet_queue::Consumer::has_joined) {
+                self.worker.standing.started();
+                tracing::info!(worker = self.worker.id, "ready");
+            }
+            let ended = self.consumers().find_map(framefleet_queue::Consumer::ended);
+            if let Some(error) = ended {
+                self.drain(settings.grace, &mut heart);
+                return Err(error.into());
+            }
+            let retains = settings.roles.finish && settings.keep != Keep::default();
+            if retains && retained.elapsed() >= RETAIN_PERIOD {
+                retained = Instant::now();
+                self.retain(settings.keep);
+            }
+            let is_idle = self.worker.in_flight.is_empty() && self.consumers().all(|consumer| consumer.open() == 0);
+            if leave.as_mut().is_some_and(|leave| leave.is_time(is_idle)) {
+                tracing::info!("no work is left: leaving");
+                break;
+            }
+            std::thread::sleep(LOOK);
+        }
+        self.drain(settings.grace, &mut heart);
+        Ok(())
+    }
+
+    /// Takes nothing more. What fits into the time that is left is finished, the rest is left to others; then everything
+    /// that is done is committed, and the groups are left.
+    fn drain(self, grace: Duration, heart: &mut Heart) {
+        let begun = Instant::now();
+        self.worker.standing.drain();
+        self.intakes.iter().for_each(|intake| intake.pause(true));
+        let mut beaten = None;
+        while self.threads.iter().any(|thread| !thread.is_finished()) {
+            let left = grace.saturating_sub(begun.elapsed());
+            let fits = self.worker.in_flight.time_left().is_none_or(|time| time <= left);
+            if (!fits || left.is_zero()) && !self.worker.hand_back.is_asked() {
+                tracing::warn!("what is in hand does not fit into the time that is left: it is left to others");
+                self.worker.hand_back.fail();
+            }
+            if due(&mut beaten, TOUCH_PERIOD) {
+                heart.beat(&self.worker);
+            }
+            if begun.elapsed() > grace + GOODBYE {
+                tracing::warn!("work does not stop: the process ends");
+                return;
+            }
+            std::thread::sleep(LOOK);
+        }
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+        self.intakes.iter().for_each(|intake| intake.leave());
+        let announcer = &self.worker.announcer;
+        let topic = announcer.topics().workers();
+        heartbeat::say_goodbye(announcer.publisher(), &topic, &self.worker.id, GOODBYE);
+    }
+
+    fn retain(&self, keep: Keep) {
+        let Worker { volume, announcer, hand_back, .. } = &*self.worker;
+        if let Err(error) = retain::remove_expired(volume, keep, announcer, hand_back) {
+            tracing::warn!("old jobs are not removed: {error}");
+        }
+    }
+
+    fn consumers(&self) -> impl Iterator<Item = &framefleet_queue::Consumer> {
+        self.intakes.iter().flat_map(|intake| intake.consumers())
+    }
+
+    fn topics(&self) -> Vec<String> {
+        self.consumers().map(|consumer| consumer.topic().to_owned()).collect()
+    }
+}
+
+fn all(
+    intakes: &[Arc<Intake>],
+    is_so: impl Fn(&framefleet_queue::Consumer) -> bool,
+    not: &str,
+) -> std::result::Result<(), String> {
+    let mut consumers = intakes.iter().flat_map(|intake| intake.consumers());
+    consumers.find(|consumer| !is_so(consumer)).map_or(Ok(()), |consumer| Err(format!("{} {not}", consumer.topic())))
+}
+
+fn refresh_metrics(worker: &Worker, intakes: &[Arc<Intake>]) {
+    let open: usize = intakes.iter().flat_map(|intake| intake.consumers()).map(framefleet_queue::Consumer::open).sum();
+    metrics::gauge!("framefleet_messages_in_hand").set(open as f64);
+    metrics::gauge!("framefleet_work_in_flight").set(worker.in_flight.list().len() as f64);
+    metrics::gauge!("framefleet_worker_takes_work").set(if worker.standing.takes_work() { 1.0 } else { 0.0 });
+}
+
+fn due(last: &mut Option<Instant>, period: Duration) -> bool {
+    let is_due = last.is_none_or(|last| last.elapsed() >= period);
+    if is_due {
+        *last = Some(Instant::now());
+    }
+    is_due
+}
+
+/// Unlike any other's, also of a process that had the same number on the same host before.
+fn worker_id() -> String {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{}-{}-{:x}", heartbeat::host(), std::process::id(), since_1970.as_micros() & 0xff_ffff)
+}

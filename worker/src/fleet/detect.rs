@@ -1,0 +1,96 @@
+//! The role `detect`: a segment that waits becomes a segment that is published.
+
+use super::measured::Measured;
+use super::models::LoadedModels;
+use super::worker::Worker;
+use crate::error::{JobError, Result};
+use crate::infer::InferencePool;
+use crate::interrupt::Stop;
+use crate::job::{self, Detecting, Job};
+use crate::progress::Display;
+use framefleet_contract::attempt::Step;
+use framefleet_contract::job_folder::JobFolder;
+use framefleet_contract::message::finish::Finish;
+use framefleet_contract::message::parse;
+use framefleet_contract::message::segment_task::SegmentTask;
+use framefleet_contract::plan::{Plan, Segment};
+use framefleet_contract::request::Request;
+use framefleet_queue::Delivery;
+
+/// What this role needs beside what all share.
+#[derive(Debug)]
+pub struct DetectRole {
+    pub pool: InferencePool,
+    pub models: LoadedModels,
+    pub measured: Measured,
+}
+
+/// A segment of a job that still has to be detected.
+struct Work {
+    request: Request,
+    plan: Plan,
+    segment: Segment,
+}
+
+impl DetectRole {
+    pub fn handle(&self, worker: &Worker, delivery: &Delivery) -> Result<()> {
+        let task: SegmentTask = parse(delivery.key.as_deref(), &delivery.value)?;
+        let folder = JobFolder::new(&worker.volume, &task.job_id);
+        if let Some(work) = wanted(worker, &folder, &task)? {
+            let in_hand = worker.in_flight.begin(&task.job_id, task.segment, task.frames);
+            let step = Step::Segment(task.segment);
+            let detected = worker.attempt(&folder, &task.job_id, step, |stop| {
+                self.detect(worker, &folder, &work, &Display::Counted(in_hand.done.clone()), stop)
+            });
+            match detected {
+                Err(JobError::PlanRefuted { reason }) => return replan(worker, &folder, &work, reason),
+                other => other?,
+            }
+        }
+        if folder.has_segment(task.segment)? {
+            // Also where it was there before: whoever published it may not have come to say so.
+            worker.announcer.finish(&Finish::of_segment(task.job_id, task.segment), &worker.hand_back)?;
+        }
+        Ok(())
+    }
+
+    fn detect(&self, worker: &Worker, folder: &JobFolder, work: &Work, progress: &Display, stop: &Stop) -> Result<()> {
+        let Work { request, plan, segment } = work;
+        let serving = self.models.serving(&plan.model)?;
+        let how =
+            Detecting { pool: &self.pool, serving: &serving, recorded: None, limits: worker.limits, progress, stop };
+        let detected = job::detect(Job { request, folder }, plan, std::slice::from_ref(segment), &how)?;
+        self.measured.add(&plan.model.sha256, detected.inferred.frames, detected.inferred.busy_s);
+        Ok(())
+    }
+}
+
+/// Whether somebody still waits for the segment, and what it is.
+fn wanted(worker: &Worker, folder: &JobFolder, task: &SegmentTask) -> Result<Option<Work>> {
+    let is_over =
+        worker.cancelled.contains(&task.job_id) || folder.has_segment(task.segment)? || folder.outcome()?.is_some();
+    if is_over {
+        return Ok(None);
+    }
+    // Without a request, the job was deleted; without the segment, another plan took the place of this one.
+    let (Some(request), Some(plan)) = (folder.request()?, folder.plan()?) else { return Ok(None) };
+    let segment = plan.segments.iter().find(|segment| segment.index == task.segment).copied();
+    Ok(segment.map(|segment| Work { request, plan, segment }))
+}
+
+/// The video does not give what the plan says: its segments are those of the plan that takes this one's place.
+fn replan(worker: &Worker, folder: &JobFolder, work: &Work, reason: String) -> Result<()> {
+    let job = Job { request: &work.request, folder };
+    let next = job::next_plan(job, &work.plan, reason)?;
+    announce_plan(worker, job, &next)
+}
+
+/// Sends what a plan still lacks.
+pub fn announce_plan(worker: &Worker, job: Job<'_>, plan: &Plan) -> Result<()> {
+    let missing: Vec<u32> = job.folder.missing_segments(plan)?.iter().map(|segment| segment.index).collect();
+    worker.announcer.segments(job.request, plan, &missing, &worker.hand_back)?;
+    if missing.is_empty() {
+        worker.announcer.finish(&Finish::look(job.request.job_id.clone()), &worker.hand_back)?;
+    }
+    Ok(())
+}

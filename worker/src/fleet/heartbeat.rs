@@ -1,0 +1,87 @@
+//! Says every few seconds how this worker stands, and touches the marks of what it works on.
+
+use super::in_flight::InFlightWork;
+use super::measured::Measured;
+use super::worker::Worker;
+use framefleet_contract::attempt;
+use framefleet_contract::message::heartbeat::Heartbeat;
+use framefleet_contract::message::to_json;
+use framefleet_contract::request::VERSION;
+use framefleet_queue::{Outgoing, Publisher};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime};
+
+/// What does not change while a worker runs.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    pub roles: Vec<String>,
+    pub queues: BTreeMap<String, u32>,
+    pub device: String,
+    pub slots: u32,
+    pub threads: u32,
+    pub started: SystemTime,
+}
+
+/// Of a heartbeat. Whoever misses three of them is gone.
+pub const PERIOD: Duration = Duration::from_secs(3);
+
+/// What is done again and again beside the work. To be called about every [`attempt::TOUCH_PERIOD`].
+#[derive(Debug)]
+pub struct Heart {
+    identity: Identity,
+    measured: Measured,
+    last_beat: Option<Instant>,
+}
+
+impl Heart {
+    pub fn new(identity: Identity, measured: Measured) -> Self {
+        Self { identity, measured, last_beat: None }
+    }
+
+    pub fn beat(&mut self, worker: &Worker) {
+        attempt::touch_all();
+        if self.last_beat.is_some_and(|last| last.elapsed() < PERIOD) {
+            return;
+        }
+        self.last_beat = Some(Instant::now());
+        let json = to_json(&self.heartbeat(worker));
+        let topic = worker.announcer.topics().workers();
+        // It is not waited for: the next one says the same.
+        if let Err(error) = worker.announcer.publisher().begin(Outgoing::new(&topic, &worker.id, &json)) {
+            tracing::debug!("no heartbeat: {error}");
+        }
+    }
+
+    fn heartbeat(&self, worker: &Worker) -> Heartbeat {
+        let Identity { roles, queues, device, slots, threads, started } = self.identity.clone();
+        let time = |time| humantime::format_rfc3339_millis(time).to_string();
+        Heartbeat {
+            version: VERSION,
+            worker_id: worker.id.clone(),
+            host: host(),
+            program: concat!("framefleet ", env!("CARGO_PKG_VERSION")).to_owned(),
+            state: worker.standing.state(),
+            roles,
+            queues,
+            device,
+            slots,
+            in_flight: InFlightWork::list(&worker.in_flight),
+            busy_seconds_per_frame: self.measured.seconds_per_frame(),
+            threads,
+            started: time(started),
+            sent: time(SystemTime::now()),
+            interval_s: PERIOD.as_secs_f64(),
+        }
+    }
+}
+
+/// Takes back what was said of a worker that leaves.
+pub fn say_goodbye(publisher: &Publisher, topic: &str, worker_id: &str, patience: Duration) {
+    if publisher.begin(Outgoing::taken_back(topic, worker_id)).is_ok() {
+        publisher.flush(patience);
+    }
+}
+
+pub fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

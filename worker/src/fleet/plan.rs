@@ -1,0 +1,136 @@
+//! The role `plan`: a request becomes a job with a model, a plan and segments that wait; a cancellation becomes an outcome.
+
+use super::models::PlannedModels;
+use super::worker::Worker;
+use crate::error::{JobError, Result};
+use crate::interrupt::Stop;
+use crate::job::{self, Job, Planning};
+use crate::source::Roots;
+use framefleet_contract::attempt;
+use framefleet_contract::identity::JobId;
+use framefleet_contract::job_folder::{JobFolder, JobFolderError};
+use framefleet_contract::message::finish::Finish;
+use framefleet_contract::message::status::Step;
+use framefleet_contract::message::submission::{JobMessage, Submission};
+use framefleet_contract::outcome::{Outcome, State};
+use framefleet_contract::request::{Request, Settings, Submitted, VERSION};
+use framefleet_models::Model;
+use framefleet_queue::Delivery;
+use std::path::Path;
+
+/// What this role needs beside what all share.
+#[derive(Debug)]
+pub struct Planner {
+    pub models: PlannedModels,
+    pub roots: Roots,
+    /// Least length of a segment.
+    pub segment_seconds: f64,
+}
+
+impl Planner {
+    pub fn handle(&self, worker: &Worker, delivery: &Delivery) -> Result<()> {
+        match JobMessage::parse(delivery.key.as_deref(), &delivery.value)? {
+            JobMessage::Request(submission) => self.take_on(worker, &submission),
+            JobMessage::Cancellation(cancellation) => cancel(worker, &cancellation.job_id),
+        }
+    }
+
+    fn take_on(&self, worker: &Worker, submission: &Submission) -> Result<()> {
+        let job_id = &submission.job_id;
+        let folder = JobFolder::new(&worker.volume, job_id);
+        if let Some(outcome) = folder.outcome()? {
+            let same = outcome.request_sha256.as_ref().is_none_or(|sha256| *sha256 == submission.sha256());
+            return if same { worker.announce_outcome(&folder, job_id) } else { Err(conflict(&folder, job_id)) };
+        }
+        if worker.cancelled.contains(job_id) {
+            return cancel(worker, job_id);
+        }
+        let in_hand = worker.in_flight.begin(job_id, "plan", 0);
+        worker.attempt(&folder, job_id, attempt::Step::Plan, |stop| self.plan(worker, &folder, submission, stop))?;
+        drop(in_hand);
+        Ok(())
+    }
+
+    /// Every part of it can be done again: what is there already counts.
+    fn plan(&self, worker: &Worker, folder: &JobFolder, submission: &Submission, stop: &Stop) -> Result<()> {
+        let request = match folder.request()? {
+            Some(accepted) => accepted,
+            None => self.resolve(worker, submission, stop)?,
+        };
+        if request.submitted.as_ref().map(|submitted| &submitted.sha256) != Some(&submission.sha256()) {
+            return Err(conflict(folder, &submission.job_id));
+        }
+        job::accept(&worker.volume, &request)?;
+        let job = Job { request: &request, folder };
+        let plan = job::plan(job, &Planning { segment_seconds: self.segment_seconds, limits: worker.limits, stop })?;
+        let missing: Vec<u32> = folder.missing_segments(&plan)?.iter().map(|segment| segment.index).collect();
+        stop.check()?;
+        worker.announcer.status(&request, &plan, plan.segments.len() - missing.len(), Step::Detecting, stop)?;
+        worker.announcer.segments(&request, &plan, &missing, stop)?;
+        if missing.is_empty() {
+            worker.announcer.finish(&Finish::look(submission.job_id.clone()), stop)?;
+        }
+        Ok(())
+    }
+
+    /// From what was asked for to what will be done: which file exactly, which model, and every setting.
+    fn resolve(&self, worker: &Worker, submission: &Submission, stop: &Stop) -> Result<Request> {
+        let source = self.roots.identify(Path::new(&submission.source))?;
+        let checked = self.models.pinned(submission.model.as_deref(), stop)?;
+        let model = &checked.model;
+        let settings = settings(submission, model)?;
+        let model_ref =
+            framefleet_contract::request::ModelRef { name: model.name.clone(), sha256: model.sha256.clone() };
+        let mut request =
+            Request::new(Some(submission.job_id.clone()), source, model_ref, settings, submission.outputs);
+        request.submitted = Some(Submitted {
+            sha256: submission.sha256(),
+            queue: submission.queue.clone(),
+            deadline: submission.deadline.clone(),
+            labels: submission.labels.clone(),
+        });
+        job::check_classes(&request, &model.manifest)?;
+        // A queue that nobody has is found here, and not when the plan is made.
+        worker.announcer.check_queue(&submission.queue)?;
+        Ok(request)
+    }
+}
+
+fn settings(submission: &Submission, model: &Model) -> Result<Settings> {
+    let (asked, defaults) = (&submission.settings, &model.manifest.defaults);
+    let tracker = asked.tracker.over(defaults.tracker);
+    tracker.validate().map_err(|e| JobError::BadRequest(e.to_string()))?;
+    let classes = asked.classes.clone().map(|mut names| {
+        names.sort();
+        names.dedup();
+        names
+    });
+    Ok(Settings {
+        confidence: asked.confidence.unwrap_or(defaults.confidence),
+        iou: asked.iou.unwrap_or(defaults.iou),
+        every: asked.every.unwrap_or(1),
+        classes,
+        tracker,
+    })
+}
+
+/// Ends a job, also one that was never asked for: whoever asks later finds it cancelled.
+fn cancel(worker: &Worker, job_id: &JobId) -> Result<()> {
+    let folder = JobFolder::new(&worker.volume, job_id);
+    let request_sha256 = folder.request()?.and_then(|request| request.submitted).map(|submitted| submitted.sha256);
+    let outcome = Outcome {
+        version: VERSION,
+        job_id: job_id.clone(),
+        state: State::Cancelled,
+        error: None,
+        files: Vec::new(),
+        request_sha256,
+    };
+    folder.put_outcome(&outcome)?;
+    worker.announce_outcome(&folder, job_id)
+}
+
+fn conflict(folder: &JobFolder, job_id: &JobId) -> JobError {
+    let path = folder.path();
+    JobFolderError::Conflict { job_id: job_id.clone(), path, difference: "what was asked for".to_owned() }.into()
+}
