@@ -12,7 +12,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::metadata::Metadata;
+use rdkafka::metadata::{Metadata, MetadataTopic};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -147,7 +147,7 @@ impl Drop for Broker {
 
 /// It knows of itself as a broker that takes part, and leads what it had led before.
 fn is_ready(metadata: &Metadata) -> bool {
-    let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+    let mut partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
     !metadata.brokers().is_empty() && partitions.all(|partition| partition.leader() >= 0)
 }
 

@@ -87,7 +87,9 @@ impl Proxy {
     pub fn reset(&self) -> usize {
         let connections = std::mem::take(&mut self.state.lock().connections);
         let connections: Vec<_> = connections.iter().filter_map(Weak::upgrade).collect();
-        connections.iter().for_each(|connection| connection.reset());
+        for connection in &connections {
+            connection.reset();
+        }
         connections.len()
     }
 }
