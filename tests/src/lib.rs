@@ -5,6 +5,8 @@
 //!    └► Disk: a small file system            └► agreement with other rows, or with ffprobe
 //! ```
 //!
+//! The fleet's tests have a real Kafka [`Broker`], and a [`Proxy`] that disturbs the way to it.
+//!
 //! Whatever a test needs and does not find makes it fail, with a message that says what to install or to build.
 
 #![expect(
@@ -25,7 +27,11 @@ pub mod wait;
 pub mod random;
 pub mod strace;
 pub mod python;
+pub mod kafka;
+pub mod proxy;
 
 pub use call::{Call, Detector, Ended};
 pub use job::Job;
+pub use kafka::Broker;
+pub use proxy::Proxy;
 pub use scratch::Scratch;
