@@ -9,6 +9,7 @@ use framefleet_contract::volume::Volume;
 use framefleet_models::check::{Checked, Report};
 use framefleet_models::{Model, Runtime, Serving};
 use framefleet_native::ffmpeg::limits::Limits;
+use framefleet_native::ffmpeg::pulse;
 use framefleet_worker::error::{JobError, Result};
 use framefleet_worker::infer::InferencePool;
 use framefleet_worker::interrupt::Stop;
@@ -22,6 +23,11 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+
+/// Without one for the time of a packet.
+fn limits() -> Limits {
+    Limits { stall_s: 1e12, ..Limits::default() }
+}
 
 /// Two threads, and a folder of results.
 struct Bench {
@@ -80,7 +86,7 @@ impl Bench {
             pool: &self.pool,
             recorded: None,
             segment_seconds: 2.0,
-            limits: Limits::default(),
+            limits: limits(),
             progress: Display::Hidden,
             stop,
         };
@@ -122,17 +128,13 @@ impl Opened {
     }
 
     fn detect(&self, bench: &Bench, serving: &Arc<Serving>, segment_seconds: f64, stop: &Stop) -> Result<Detected> {
-        let limits = Limits::default();
+        let limits = limits();
         let job = job::Job { request: &self.request, folder: &self.folder };
         let plan = job::plan(job, &job::Planning { segment_seconds, limits, stop })?;
         let missing = self.folder.missing_segments(&plan)?;
         let progress = Display::Hidden;
         let how = job::Detecting { pool: &bench.pool, serving, recorded: None, limits, progress, stop };
         job::detect(job, &plan, &missing, &how)
-    }
-
-    fn is_under_way(&self) -> bool {
-        self.folder.has("segments/00000.parquet").unwrap()
     }
 }
 
@@ -188,7 +190,7 @@ fn who_stops_a_call_stops_no_other() {
     });
 }
 
-/// A job of one tenth of the frames has long finished when the other has: in a line without turns it would wait behind.
+/// A job of a twentieth of the frames ends while the other is under way.
 #[test]
 fn a_long_job_does_not_keep_a_short_one_waiting() {
     let bench = Bench::new();
@@ -222,12 +224,34 @@ fn a_call_tells_the_frames_and_seconds_of_its_own_model() {
     let thread_seconds = 2.0 * began.elapsed().as_secs_f64();
     let infer = detected.stages["infer"];
     let parts = detected.infer_parts.unwrap();
-    assert!(opened.is_under_way());
     assert_eq!(detected.inferred.frames, opened.folder.segment_info(0).unwrap().inferred);
     assert!(detected.inferred.busy_s >= parts.preprocess_s + parts.model_s + parts.postprocess_s);
     let told = infer.busy_s + infer.starved_s + infer.blocked_s;
     assert!(told <= thread_seconds && told > 0.5 * thread_seconds, "{told} of {thread_seconds} s");
     assert_eq!(infer.threads, 2);
+}
+
+/// Time passes for all calls of this process: the limits of the other tests are too long for that to end any.
+#[test]
+fn a_frame_that_is_inside_a_model_for_a_minute_is_told_of() {
+    let bench = Bench::new();
+    let (video, street) = (bench.video(40), bench.street());
+    let under_way = bench.pool.under_way();
+    pulse::advance(61_000);
+    assert!(under_way.stalled(0.5).is_none(), "nobody is inside");
+    let stop = Stop::default();
+    thread::scope(|scope| {
+        let running = scope.spawn(|| bench.run("stalled", &video, &street, &stop));
+        let mut stalled = None;
+        until("a stall", || {
+            pulse::advance(61_000);
+            stalled = under_way.stalled(0.5);
+            stalled.is_some()
+        });
+        stop.fail();
+        assert!(running.join().unwrap().is_err());
+        assert!(matches!(stalled, Some(JobError::InferenceStalled { model, .. }) if model == "street"));
+    });
 }
 
 #[test]
