@@ -145,9 +145,12 @@ fn a_broker_and_its_data_go_with_the_process_that_is_killed() {
     let mut test = test.stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(test.stdout.take().unwrap()).lines();
     let said = lines.map(Result::unwrap).find_map(|line| line.split_once("broker ").map(|(_, id)| id.to_owned()));
-    let process = Path::new("/proc").join(said.expect("it started a broker"));
+    let id = said.expect("it started a broker");
+    let process = Path::new("/proc").join(&id);
     let folder = folder_of(&process);
     assert!(process.exists() && folder.join("data").exists());
+    // It must not end by itself because its data is gone.
+    assert!(Command::new("kill").args(["-STOP", &id]).status().unwrap().success());
 
     test.kill().unwrap();
     test.wait().unwrap();
