@@ -13,7 +13,8 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -106,6 +107,27 @@ fn a_reset_is_survived_and_latency_is_felt() {
     assert_eq!(client.consume_until("late"), ["before", "after", "late"]);
 }
 
+#[test]
+fn a_reset_is_one_on_both_ends_and_the_way_is_free_again() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = Proxy::new();
+    proxy.forward_to(server.local_addr().unwrap());
+    for _ in 0..2 {
+        let mut client = TcpStream::connect(proxy.address()).unwrap();
+        client.write_all(b"here").unwrap();
+        let (mut accepted, _) = server.accept().unwrap();
+        let mut said = [0; 4];
+        accepted.read_exact(&mut said).unwrap();
+        assert_eq!(&said, b"here");
+
+        assert_eq!(proxy.reset(), 1);
+        for mut end in [client, accepted] {
+            let error = end.read(&mut said).map_err(|e| e.kind());
+            assert_eq!(error, Err(ErrorKind::ConnectionReset));
+        }
+    }
+}
+
 /// Not for itself: the next test starts it in a process that it kills.
 #[test]
 #[ignore = "waits to be killed"]
@@ -123,9 +145,12 @@ fn a_broker_and_its_data_go_with_the_process_that_is_killed() {
     let mut test = test.stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(test.stdout.take().unwrap()).lines();
     let said = lines.map(Result::unwrap).find_map(|line| line.split_once("broker ").map(|(_, id)| id.to_owned()));
-    let process = Path::new("/proc").join(said.expect("it started a broker"));
+    let id = said.expect("it started a broker");
+    let process = Path::new("/proc").join(&id);
     let folder = folder_of(&process);
     assert!(process.exists() && folder.join("data").exists());
+    // It must not end by itself because its data is gone.
+    assert!(Command::new("kill").args(["-STOP", &id]).status().unwrap().success());
 
     test.kill().unwrap();
     test.wait().unwrap();

@@ -57,7 +57,7 @@ impl Connection {
     }
 }
 
-/// It takes a moment's lingering to be told that nothing is left: with none at all, the other side gets a reset.
+/// Closing it then sends a reset instead of an orderly end.
 pub fn reset_on_close(socket: &TcpStream) {
     let _ = set_socket_linger(socket, Some(Duration::ZERO));
 }
