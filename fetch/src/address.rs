@@ -34,7 +34,7 @@ pub struct InvalidNetwork;
 
 /// From the special-purpose registry for IPv4 (RFC 6890), multicast (RFC 5771) and what is reserved (RFC 1112).
 const DENIED_V4: &[(Ipv4Addr, u8, &str)] = &[
-    (Ipv4Addr::new(0, 0, 0, 0), 8, "this host"),
+    (Ipv4Addr::UNSPECIFIED, 8, "this host"),
     (Ipv4Addr::new(10, 0, 0, 0), 8, "a private address"),
     (Ipv4Addr::new(100, 64, 0, 0), 10, "an address of a carrier's NAT"),
     (Ipv4Addr::new(127, 0, 0, 0), 8, "a loopback address"),
@@ -109,8 +109,9 @@ fn v4_inside(address: Ipv6Addr) -> Option<Ipv4Addr> {
         Some(Ipv4Addr::new(a, b, c, d))
     };
     match address.segments() {
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => from(high, low),
-        [0x2002, high, low, ..] => from(high, low),
+        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+            from(high, low)
+        }
         _ => None,
     }
 }

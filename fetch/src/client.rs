@@ -137,7 +137,7 @@ fn without_user_info(url: &SourceUrl) -> String {
 /// `user:password` as it is sent (RFC 7617, 2).
 fn basic(user_info: &str) -> Vec<u8> {
     let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
-    percent_decode_str(user).chain([b':'].into_iter()).chain(percent_decode_str(password)).collect()
+    percent_decode_str(user).chain([b':']).chain(percent_decode_str(password)).collect()
 }
 
 impl fmt::Debug for Fetcher {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Scratch ─► clip (ffmpeg) ─► Call ─► Ended ─► Job: rows, plan, summary, outcome
+//!    ├► Server: HTTP, well behaved or not
 //!    └► Disk: a small file system            └► agreement with other rows, or with ffprobe
 //! ```
 //!
@@ -16,6 +17,8 @@
 pub mod repository;
 pub mod scratch;
 pub mod clip;
+pub mod server;
+pub mod tls_relay;
 pub mod call;
 pub mod job;
 pub mod agreement;
@@ -29,3 +32,4 @@ pub mod python;
 pub use call::{Call, Detector, Ended};
 pub use job::Job;
 pub use scratch::Scratch;
+pub use server::{Manner, Server};

@@ -7,24 +7,29 @@ use crate::pipeline::{self, Detected, Detection};
 use crate::probe::probe;
 use crate::progress::{Display, Progress};
 use crate::render::{self, Rendering};
-use crate::{segment, source, summarise};
+use crate::source::{Places, Video};
+use crate::{segment, summarise};
 use framefleet_contract::detection_file::SegmentInfo;
 use framefleet_contract::job_folder::{ANNOTATED, JobFolder, SUMMARY, TRACKS};
 use framefleet_contract::outcome::{Failure, Outcome, PublishedFile, State};
 use framefleet_contract::plan::{Plan, Segment};
 use framefleet_contract::request::{Request, VERSION};
+use framefleet_contract::source_url::SourceUrl;
 use framefleet_contract::volume::{Put, Volume};
 use framefleet_contract::{Disposition, ErrorCode};
 use framefleet_models::check::Checked;
 use framefleet_models::{Lease, Manifest, Model, RecordedFrames, Thresholds, store};
 use framefleet_native::ffmpeg::limits::Limits;
-use std::path::Path;
 use std::time::{Instant, SystemTime};
 
 /// What a job needs that does not change its result.
 #[derive(Debug)]
 pub struct Workplace<'a> {
     pub volume: &'a Volume,
+    /// Where videos may come from.
+    pub places: &'a Places,
+    /// The source's URL, of whoever submits the job; the others find it in the job's folder.
+    pub source_url: Option<&'a SourceUrl>,
     /// The model, which is in the results already, and what was seen when it was tried out.
     pub checked: &'a Checked,
     /// A session of it for each inference thread.
@@ -36,6 +41,14 @@ pub struct Workplace<'a> {
     pub limits: Limits,
     pub progress: Display,
     pub stop: &'a Stop,
+}
+
+/// What every step works on.
+#[derive(Debug, Clone, Copy)]
+struct Job<'a> {
+    request: &'a Request,
+    folder: &'a JobFolder,
+    video: &'a Video,
 }
 
 /// How a job stands after [`run`].
@@ -55,6 +68,9 @@ pub struct Finished {
 pub fn run(request: &Request, workplace: &mut Workplace<'_>) -> Result<Finished> {
     let folder = JobFolder::new(workplace.volume, &request.job_id);
     let accepted = folder.accept(request)?;
+    if let Some(url) = workplace.source_url {
+        folder.put_source_url(url)?;
+    }
     store::sweep(workplace.volume, &workplace.checked.model.sha256)?;
     if let Some(outcome) = folder.outcome()? {
         folder.verify(&outcome)?;
@@ -63,7 +79,9 @@ pub fn run(request: &Request, workplace: &mut Workplace<'_>) -> Result<Finished>
     if accepted == Put::AlreadyThere {
         tracing::info!(job = %request.job_id, "taking up an unfinished job");
     }
-    let outcome = match work(request, &folder, workplace) {
+    let video = workplace.places.open(request, &folder)?;
+    let job = Job { request, folder: &folder, video: &video };
+    let outcome = match work(job, workplace) {
         Ok(outcome) => outcome,
         Err(error) if error.disposition() == Disposition::DeadLetter => failed(request, &folder, &error)?,
         Err(error) => return Err(error),
@@ -93,10 +111,11 @@ fn tracks_file(folder: &JobFolder) -> Result<PublishedFile> {
     Ok(folder.published(TRACKS, Some(rows))?)
 }
 
-fn work(request: &Request, folder: &JobFolder, workplace: &mut Workplace<'_>) -> Result<Outcome> {
+fn work(job: Job<'_>, workplace: &mut Workplace<'_>) -> Result<Outcome> {
+    let Job { request, folder, video } = job;
     let (started, clock) = (SystemTime::now(), Instant::now());
     let class_names = &workplace.checked.model.manifest.classes;
-    let Segments { plan, missing, infos, detected } = detect(request, folder, workplace)?;
+    let Segments { plan, missing, infos, detected } = detect(job, workplace)?;
     let Detected { mut stages, infer_parts, first_detection } = detected;
     refuse_mostly_damaged(request, &plan, &infos)?;
     let every = request.settings.every;
@@ -111,16 +130,10 @@ fn work(request: &Request, folder: &JobFolder, workplace: &mut Workplace<'_>) ->
 
     if request.outputs.annotated && !folder.has(ANNOTATED)? {
         let drawing = Instant::now();
-        let name = file_name(&request.source.path);
+        let name = request.source.name();
         let progress = Progress::new(workplace.progress, "drawing", &name, plan.video.packets);
-        let rendering = Rendering {
-            video: &request.source.path,
-            limits: workplace.limits,
-            plan: &plan,
-            folder,
-            class_names,
-            every,
-        };
+        let rendering =
+            Rendering { video: video.origin(), limits: workplace.limits, plan: &plan, folder, class_names, every };
         render::render(&rendering, &progress, workplace.stop)?;
         stages.insert("draw".to_owned(), summarise::alone(drawing));
     }
@@ -152,10 +165,11 @@ struct Segments {
 
 /// Detects the segments that are missing. A plan that turns out not to give what the whole video gives is replaced by
 /// the next one.
-fn detect(request: &Request, folder: &JobFolder, workplace: &mut Workplace<'_>) -> Result<Segments> {
-    let mut plan = plan(request, folder, workplace)?;
+fn detect(job: Job<'_>, workplace: &mut Workplace<'_>) -> Result<Segments> {
+    let Job { request, folder, .. } = job;
+    let mut plan = plan(job, workplace)?;
     loop {
-        let refuted_because = match detect_missing(request, folder, workplace, &plan) {
+        let refuted_because = match detect_missing(job, workplace, &plan) {
             Ok((missing, detected)) => {
                 let infos = infos(folder, &plan)?;
                 match finish::refuted_cut(&infos) {
@@ -171,24 +185,20 @@ fn detect(request: &Request, folder: &JobFolder, workplace: &mut Workplace<'_>) 
     }
 }
 
-fn detect_missing(
-    request: &Request,
-    folder: &JobFolder,
-    workplace: &mut Workplace<'_>,
-    plan: &Plan,
-) -> Result<(Vec<Segment>, Detected)> {
+fn detect_missing(job: Job<'_>, workplace: &mut Workplace<'_>, plan: &Plan) -> Result<(Vec<Segment>, Detected)> {
+    let Job { request, folder, video } = job;
     let missing = folder.missing_segments(plan)?;
     if missing.is_empty() {
         return Ok((missing, Detected::default()));
     }
-    source::check_unchanged(&request.source)?;
+    video.check_unchanged()?;
     let class_names = &workplace.checked.model.manifest.classes;
     let every = request.settings.every;
     let packets: u64 = missing.iter().map(|segment| segment.end - segment.start).sum();
-    let name = file_name(&request.source.path);
+    let name = request.source.name();
     let progress = Progress::new(workplace.progress, "detecting", &name, packets.div_ceil(every.into()));
     let detection = Detection {
-        video: &request.source.path,
+        video: video.origin(),
         limits: workplace.limits,
         plan,
         folder,
@@ -199,18 +209,19 @@ fn detect_missing(
         every,
     };
     let detected = pipeline::detect(&detection, workplace.detectors, &progress, workplace.stop)?;
-    source::check_unchanged(&request.source)?;
+    video.check_unchanged()?;
     Ok((missing, detected))
 }
 
 /// The stored plan, or a new one.
-fn plan(request: &Request, folder: &JobFolder, workplace: &Workplace<'_>) -> Result<Plan> {
+fn plan(job: Job<'_>, workplace: &Workplace<'_>) -> Result<Plan> {
+    let Job { request, folder, video } = job;
     if let Some(plan) = folder.plan()? {
         return Ok(plan);
     }
     let probe = folder.put_packets(|push| {
-        let probe = probe(&request.source.path, workplace.limits, workplace.stop, push)?;
-        source::check_unchanged(&request.source).map(|()| probe)
+        let probe = probe(video.origin(), workplace.limits, workplace.stop, push)?;
+        video.check_unchanged().map(|()| probe)
     })?;
     let plan = segment::plan(&probe, &request.model, workplace.segment_seconds);
     Ok(folder.put_plan(&plan)?)
@@ -267,7 +278,7 @@ fn refuse_mostly_damaged(request: &Request, plan: &Plan, infos: &[SegmentInfo]) 
     let damaged: u64 = infos.iter().map(|info| info.damaged).sum();
     let packets = plan.video.packets;
     if decoded == 0 || damaged * 2 > packets {
-        let path = request.source.path.clone();
+        let path = request.source.shown().to_owned();
         return Err(JobError::TooDamaged { path, damaged: damaged.max(packets - decoded.min(packets)), packets });
     }
     Ok(())
@@ -279,11 +290,6 @@ fn succeeded(request: &Request, folder: &JobFolder) -> Result<Outcome> {
         files.push(folder.published(ANNOTATED, None)?);
     }
     Ok(Outcome { version: VERSION, job_id: request.job_id.clone(), state: State::Succeeded, error: None, files })
-}
-
-/// The last part of a path, for people.
-pub fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
 /// The code of a failed outcome.

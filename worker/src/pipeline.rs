@@ -17,8 +17,8 @@ use framefleet_contract::plan::{Plan, Segment};
 use framefleet_contract::summary::{InferParts, StageTime};
 use framefleet_models::{Lease, RecordedFrames, Thresholds};
 use framefleet_native::ffmpeg::limits::Limits;
+use framefleet_native::ffmpeg::origin::Origin;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::thread::{Builder, ScopedJoinHandle};
 use std::time::Instant;
 
@@ -31,7 +31,7 @@ const RESULTS: usize = 256;
 /// What the stages work on.
 #[derive(Debug, Clone, Copy)]
 pub struct Detection<'a> {
-    pub video: &'a Path,
+    pub video: &'a Origin,
     pub limits: Limits,
     pub plan: &'a Plan,
     pub folder: &'a JobFolder,

@@ -88,6 +88,12 @@ impl Source {
     }
 }
 
+impl From<FileSource> for Source {
+    fn from(file: FileSource) -> Self {
+        Self::File(file)
+    }
+}
+
 impl UrlSource {
     pub fn new(url: &SourceUrl, version: Version, ends_sha256: Sha256) -> Self {
         Self { url: url.to_string(), url_sha256: url.sha256(), version, ends_sha256 }

@@ -2,14 +2,15 @@
 
 use framefleet_contract::request::UrlSource;
 use framefleet_contract::source_url::SourceUrl;
-use framefleet_fetch::{Fetcher, RemoteFile};
+use framefleet_fetch::{FetchError, Fetcher, RemoteFile};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A file, or what an HTTP server gives. FFmpeg opens neither: it gets bytes from this program.
 #[derive(Debug, Clone)]
 pub enum Origin {
     File(PathBuf),
-    Url(RemoteOrigin),
+    Url(Box<RemoteOrigin>),
 }
 
 /// A certain version of what is at a URL.
@@ -26,7 +27,7 @@ impl Origin {
     pub fn url(fetcher: &Fetcher, url: &SourceUrl, source: &UrlSource) -> Self {
         let (fetcher, url, source) = (fetcher.clone(), url.clone(), source.clone());
         let shown = url.to_string().into();
-        Self::Url(RemoteOrigin { fetcher, url, source, shown })
+        Self::Url(Box::new(RemoteOrigin { fetcher, url, source, shown }))
     }
 
     /// The path, or the URL as anybody may see it.
@@ -47,6 +48,11 @@ impl Origin {
 }
 
 impl RemoteOrigin {
+    /// Fails if there is another version now. Waits so long for an answer.
+    pub fn check_unchanged(&self, time: Duration) -> Result<(), FetchError> {
+        self.fetcher.check_unchanged(&self.url, &self.source.version, time)
+    }
+
     pub(super) fn open(&self) -> RemoteFile {
         self.fetcher.open(&self.url, &self.source.version)
     }
