@@ -18,6 +18,9 @@ const MOST_REDIRECTS: usize = 5;
 const PAUSES: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1600), Duration::from_millis(3200)];
 
+/// No limit is meant to be longer, and instants cannot be added to without bounds.
+const LONGEST: Duration = Duration::from_hours(24);
+
 #[derive(Debug)]
 pub(crate) struct Remote {
     fetcher: Fetcher,
@@ -57,7 +60,7 @@ impl Remote {
         known: Option<&Version>,
         time: Duration,
     ) -> Result<Part, FetchError> {
-        let until = Instant::now() + time;
+        let until = Instant::now() + time.min(LONGEST);
         let mut pauses = PAUSES.iter();
         loop {
             let reason = match self.attempt(range, known, until) {

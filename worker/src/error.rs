@@ -21,7 +21,9 @@ pub enum JobError {
     SourceNotAFile { path: PathBuf, what: &'static str },
     #[error("{path} is {resolved}, which is in none of the allowed folders; --root allows another one")]
     OutsideRoots { path: PathBuf, resolved: PathBuf },
-    #[error("{0} URLs are not read; give a path, or a URL that begins with http:// or https://")]
+    #[error(
+        "{0}: URLs are not read; give a URL that begins with http:// or https://, or a path (./{0}:... where a file is called so)"
+    )]
     UrlScheme(String),
     #[error("a file: URL names {path}, which is not to be read ({reason}); give a path in an allowed folder")]
     FileUrl { path: PathBuf, reason: String },

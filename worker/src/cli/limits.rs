@@ -3,7 +3,7 @@
 use crate::error::{JobError, Result};
 use crate::source::{Places, Roots};
 use clap::Args;
-use framefleet_fetch::{AddressRules, Fetcher};
+use framefleet_fetch::AddressRules;
 use framefleet_native::ffmpeg::limits::{Limits, MOST_PIXELS};
 use std::path::PathBuf;
 
@@ -62,7 +62,7 @@ impl LimitFlags {
 
     /// Where videos may come from.
     pub fn places(&self) -> Result<Places> {
-        Ok(Places::new(self.roots()?, Fetcher::new(self.address_rules()?)?, self.limits()))
+        Ok(Places::new(self.roots()?, self.address_rules()?, self.limits()))
     }
 
     fn address_rules(&self) -> Result<AddressRules> {

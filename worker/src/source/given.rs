@@ -6,7 +6,7 @@ use crate::error::{JobError, Result};
 use framefleet_contract::job_folder::JobFolder;
 use framefleet_contract::request::{FileSource, Request, Source};
 use framefleet_contract::source_url::SourceUrl;
-use framefleet_fetch::Fetcher;
+use framefleet_fetch::{AddressRules, FetchError, Fetcher};
 use framefleet_native::ffmpeg::limits::Limits;
 use framefleet_native::ffmpeg::origin::Origin;
 use std::ffi::OsStr;
@@ -16,7 +16,8 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct Places {
     roots: Roots,
-    fetcher: Fetcher,
+    /// Without a URL among the sources, its failure is nobody's concern.
+    fetcher: std::result::Result<Fetcher, FetchError>,
     limits: Limits,
 }
 
@@ -29,8 +30,8 @@ pub struct Given {
 }
 
 impl Places {
-    pub fn new(roots: Roots, fetcher: Fetcher, limits: Limits) -> Self {
-        Self { roots, fetcher, limits }
+    pub fn new(roots: Roots, addresses: AddressRules, limits: Limits) -> Self {
+        Self { roots, fetcher: Fetcher::new(addresses), limits }
     }
 
     /// Identifies the video that a path or a URL names.
@@ -47,7 +48,7 @@ impl Places {
             }
             Spelling::Url(url) => url,
         };
-        let source = self.fetcher.identify(&url, self.limits.read_bytes, patience(self.limits))?;
+        let source = self.fetcher()?.identify(&url, self.limits.read_bytes, patience(self.limits))?;
         Ok(Given { source: Source::Url(source), url: Some(url) })
     }
 
@@ -58,9 +59,13 @@ impl Places {
             Source::File(file) => Video { origin: Origin::from(&file.path), file: Some(file.clone()), patience },
             Source::Url(source) => {
                 let url = folder.source_url(source)?;
-                Video { origin: Origin::url(&self.fetcher, &url, source), file: None, patience }
+                Video { origin: Origin::url(self.fetcher()?, &url, source), file: None, patience }
             }
         })
+    }
+
+    fn fetcher(&self) -> Result<&Fetcher> {
+        Ok(self.fetcher.as_ref().map_err(FetchError::clone)?)
     }
 }
 

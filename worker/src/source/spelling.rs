@@ -90,7 +90,8 @@ pub fn read(text: &OsStr) -> Result<Spelling> {
     // `subfile,,start,0,end,9,,:name` and `crypto+http://host`.
     let scheme = before.split([',', '+']).next().unwrap_or_default();
     let is_known = SCHEMES.contains(&scheme) || matches!(scheme, "http" | "https" | "file");
-    if !is_known && !(is_scheme(&before) && rest.starts_with("//")) {
+    let is_url = is_known || (is_scheme(&before) && rest.starts_with("//"));
+    if !is_url {
         return path();
     }
     match before.as_str() {
