@@ -47,10 +47,19 @@ error_codes! {
     BadRequest = "BAD_REQUEST", DeadLetter;
     /// A message that is not JSON, too large, of an unknown version, has an unknown field, or whose key is not its id.
     Schema = "SCHEMA", DeadLetter;
-    /// There is nothing at the source's path.
+    /// There is nothing at the source's path or URL.
     SourceNotFound = "SOURCE_NOT_FOUND", DeadLetter;
     /// The path is a directory, a FIFO, a device or unreadable, or leads out of the folders that are allowed.
     PathDenied = "PATH_DENIED", DeadLetter;
+    /// The source is named by something else than a path or an `http` or `https` URL, such as `concat:` or a `file:` URL
+    /// that leads out of the folders that are allowed.
+    UrlSchemeDenied = "URL_SCHEME_DENIED", DeadLetter;
+    /// The source's host has an address that is not a public one, or not one of those that are allowed.
+    AddressDenied = "ADDRESS_DENIED", DeadLetter;
+    /// The source's server redirects to a scheme or an address that is not allowed, or again and again.
+    RedirectDenied = "REDIRECT_DENIED", DeadLetter;
+    /// The source's server does not give it: it wants other credentials, or cannot give parts of a file.
+    SourceRefused = "SOURCE_REFUSED", DeadLetter;
     /// Reading the source failed: its disk or its network, not its content.
     SourceUnreadable = "SOURCE_UNREADABLE", Retry;
     /// The source's bytes changed while it was being read, or since it was planned.

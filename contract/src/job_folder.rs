@@ -7,7 +7,8 @@ use crate::identity::{JobId, Sha256};
 use crate::outcome::{Outcome, PublishedFile};
 use crate::packet_table::{self, PacketRow, PacketWriter};
 use crate::plan::{Numbering, Plan, Segment};
-use crate::request::Request;
+use crate::request::{Request, UrlSource};
+use crate::source_url::SourceUrl;
 use crate::summary::Summary;
 use crate::volume::{self, Put, Staged, Volume, VolumeError};
 use parquet::errors::ParquetError;
@@ -19,6 +20,8 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 pub const REQUEST: &str = "request.json";
+/// The whole URL of a source that has one, with its credentials; nobody but the owner may read it.
+pub const SOURCE_URL: &str = "source-url";
 pub const PLAN: &str = "plan.json";
 /// Counts instead of the plan, once it is there: pieces were seen not to give what the whole video gives.
 pub const WHOLE_PLAN: &str = "plan-whole.json";
@@ -99,6 +102,25 @@ impl JobFolder {
             }
         }
         Ok(put)
+    }
+
+    /// Keeps the whole URL of an accepted request's source, for every worker that takes up the job.
+    pub fn put_source_url(&self, url: &SourceUrl) -> Result<Put> {
+        Ok(self.volume.put_secret(&self.folder.join(SOURCE_URL), url.expose().as_bytes())?)
+    }
+
+    /// The whole URL of the request's source.
+    pub fn source_url(&self, source: &UrlSource) -> Result<SourceUrl> {
+        let path = self.path_of(SOURCE_URL);
+        let damaged = |reason: &str| JobFolderError::Damaged { path: path.clone(), reason: reason.to_owned() };
+        let text = match fs::read_to_string(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                return Err(damaged("it is missing: whoever submitted the job was cut off; submit it again"));
+            }
+            read => read.map_err(|e| volume::read_error(&path, e))?,
+        };
+        let url = SourceUrl::new(&text).map_err(|_| damaged("it holds no URL"))?;
+        if url.sha256() == source.url_sha256 { Ok(url) } else { Err(damaged("it is not the URL of the request")) }
     }
 
     /// The plan, if the job has one.

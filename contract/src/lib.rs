@@ -11,6 +11,7 @@
 pub mod error_code;
 pub mod identity;
 pub mod tracker_settings;
+pub mod source_url;
 pub mod request;
 pub mod plan;
 pub mod packet_table;

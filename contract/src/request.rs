@@ -5,11 +5,10 @@ use crate::tracker_settings::ByteTrackSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+
+mod source;
+
+pub use source::{END_BYTES, FileSource, Source, UrlSource, Version};
 
 /// A job as accepted: all that its result depends on, and what it is to deliver. Stored as `request.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,20 +41,6 @@ pub struct Submitted {
 
 /// The version of every JSON document of this crate.
 pub const VERSION: u32 = 1;
-
-/// A video file, and how to tell that it is still the same one without reading all of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Source {
-    /// Absolute, links resolved.
-    pub path: PathBuf,
-    /// Bytes.
-    pub size: u64,
-    /// Microseconds since 1970.
-    pub modified_us: i64,
-    /// Of the first and the last MiB, one after the other; of the whole file where it is shorter than two.
-    pub ends_sha256: Sha256,
-}
 
 /// Which model detects: its name for people, its digest for machines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -102,42 +87,13 @@ fn derive_id(source: &Source, model: &ModelRef, settings: &Settings, outputs: Ou
     let content = serde_json::to_vec(&(source, model, settings, outputs))
         .expect("plain structs with string keys always become JSON");
     let digest = Sha256::of(&content);
-    JobId::derived(&source.path.to_string_lossy(), &digest)
-}
-
-const MIB: u64 = 1 << 20;
-/// Linux's on every machine but Alpha, MIPS, PA-RISC and SPARC.
-const O_NONBLOCK: i32 = 0o4000;
-
-impl Source {
-    /// Identifies the regular file at `path`.
-    pub fn identify(path: &Path) -> io::Result<Self> {
-        let path = path.canonicalize()?;
-        // What took the file's place since it was looked at may be a named pipe, which opens when somebody writes to it.
-        let mut file = File::options().read(true).custom_flags(O_NONBLOCK).open(&path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::other("it is no regular file"));
-        }
-        let modified = metadata.modified()?;
-        let modified_us = match modified.duration_since(UNIX_EPOCH) {
-            Ok(after) => after.as_micros() as i64,
-            Err(before) => -(before.duration().as_micros() as i64),
-        };
-        let size = metadata.len();
-        let mut ends = Vec::new();
-        file.by_ref().take(MIB).read_to_end(&mut ends)?;
-        if size > MIB {
-            file.seek(SeekFrom::Start(size - MIB.min(size - MIB)))?;
-            file.take(MIB).read_to_end(&mut ends)?;
-        }
-        Ok(Self { path, size, modified_us, ends_sha256: Sha256::of(&ends) })
-    }
+    JobId::derived(&source.name(), &digest)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source_url::SourceUrl;
 
     fn settings() -> Settings {
         Settings { confidence: 0.1, iou: 0.6, every: 1, classes: None, tracker: ByteTrackSettings::default() }
@@ -152,8 +108,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a video.mp4");
         std::fs::write(&path, bytes).unwrap();
-        let source = Source::identify(&path).unwrap();
-        (folder, source)
+        let source = FileSource::identify(&path).unwrap();
+        (folder, Source::File(source))
     }
 
     #[test]
@@ -178,31 +134,38 @@ mod tests {
     }
 
     #[test]
-    fn a_change_in_the_last_mib_is_seen() {
-        let mut bytes = vec![7; 3 << 20];
-        let (_folder, before) = source_of(&bytes);
-        *bytes.last_mut().unwrap() = 8;
-        let (_folder, after) = source_of(&bytes);
-        assert_ne!(before.ends_sha256, after.ends_sha256);
-    }
-
-    #[test]
-    fn the_ends_of_a_file_shorter_than_two_mib_are_the_whole_file() {
-        let bytes: Vec<u8> = (0..MIB as usize + 1000).map(|i| (i % 251) as u8).collect();
-        let (_folder, source) = source_of(&bytes);
-        assert_eq!(source.ends_sha256, Sha256::of(&bytes));
-    }
-
-    #[test]
-    fn a_device_is_not_waited_for() {
-        assert!(Source::identify(Path::new("/dev/null")).is_err());
-    }
-
-    #[test]
     fn an_unknown_field_is_an_error() {
         let (_folder, source) = source_of(b"video");
         let mut json = serde_json::to_value(request(&source, settings())).unwrap();
         json["settings"]["confidance"] = 0.5.into();
         assert!(serde_json::from_value::<Request>(json).is_err());
+    }
+
+    /// As the program wrote them before a source could be a URL.
+    #[test]
+    fn the_json_of_a_file_and_the_id_that_follows_from_it_stay_what_they_were() {
+        let digest = Sha256::of(b"v");
+        let json = format!(r#"{{"path":"/v/a.mp4","size":1,"modified_us":-2,"ends_sha256":"{}"}}"#, digest.as_str());
+        let source: Source = serde_json::from_str(&json).unwrap();
+        assert_eq!(serde_json::to_string(&source).unwrap(), json);
+        let file = FileSource { path: "/v/a.mp4".into(), size: 1, modified_us: -2, ends_sha256: digest };
+        assert_eq!(source, Source::File(file));
+        assert_eq!(request(&source, settings()).job_id.as_str(), "a-1ea90c75b82429a69fe3");
+    }
+
+    #[test]
+    fn a_url_is_read_back_and_another_signature_is_another_job() {
+        let source = |text: &str| {
+            let url = SourceUrl::new(text).unwrap();
+            let version = Version { size: 1, etag: Some("\"e\"".into()), last_modified: None };
+            Source::Url(UrlSource::new(&url, version, Sha256::of(b"v")))
+        };
+        let one = source("https://u:p@h/street%20a.mp4?sig=1");
+        let json = serde_json::to_string(&one).unwrap();
+        assert!(!json.contains("sig=1") && !json.contains("u:p"), "{json}");
+        assert_eq!(serde_json::from_str::<Source>(&json).unwrap(), one);
+        let id = request(&one, settings()).job_id;
+        assert!(id.as_str().starts_with("street-20a-"), "{id}");
+        assert_ne!(id, request(&source("https://u:p@h/street%20a.mp4?sig=2"), settings()).job_id);
     }
 }

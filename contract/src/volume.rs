@@ -18,6 +18,10 @@ const TEMPORARY_PREFIX: &str = ".tmp-";
 /// A temporary file that was not written to for this long belongs to no living process.
 const TEMPORARY_LIFETIME: Duration = Duration::from_hours(24);
 
+/// Permissions, before the umask takes from them.
+const FOR_ALL: u32 = 0o666;
+const FOR_OWNER: u32 = 0o600;
+
 /// A folder of results on which publishing was seen to work.
 #[derive(Debug, Clone)]
 pub struct Volume {
@@ -90,17 +94,30 @@ impl Volume {
 
     /// Publishes `bytes` under `path`, which is relative to the root.
     pub fn put(&self, path: &Path, bytes: &[u8]) -> Result<Put, VolumeError> {
-        let mut staged = self.stage(path)?;
+        self.put_as(FOR_ALL, path, bytes)
+    }
+
+    /// The same for what nobody but its owner may read.
+    pub fn put_secret(&self, path: &Path, bytes: &[u8]) -> Result<Put, VolumeError> {
+        self.put_as(FOR_OWNER, path, bytes)
+    }
+
+    fn put_as(&self, mode: u32, path: &Path, bytes: &[u8]) -> Result<Put, VolumeError> {
+        let mut staged = self.stage_as(mode, path)?;
         staged.file.write_all(bytes).map_err(|e| VolumeError::new("write", &staged.target, e))?;
         staged.publish()
     }
 
     /// Begins a file that will be published under `path`, which is relative to the root.
     pub fn stage(&self, path: &Path) -> Result<Staged, VolumeError> {
+        self.stage_as(FOR_ALL, path)
+    }
+
+    fn stage_as(&self, mode: u32, path: &Path) -> Result<Staged, VolumeError> {
         let target = self.root.join(path);
         let folder = target.parent().unwrap_or(&self.root).to_owned();
         create_folders(&self.root, &folder)?;
-        let file = temporary_in(&folder)?;
+        let file = temporary_in(&folder, mode)?;
         Ok(Staged { file, target, folder })
     }
 
@@ -131,7 +148,7 @@ impl Volume {
 
     /// Hard links are what a FAT or an object-store mount lacks; fsync is what some FUSE mounts refuse.
     fn probe(&self) -> Result<(), VolumeError> {
-        let mut file = temporary_in(&self.root)?;
+        let mut file = temporary_in(&self.root, FOR_ALL)?;
         let path = file.path().to_owned();
         file.write_all(b"probe").map_err(|e| VolumeError::new("write", &path, e))?;
         file.as_file().sync_all().map_err(|e| VolumeError::new("fsync", &path, e))?;
@@ -211,10 +228,10 @@ pub(crate) fn doomed_name(path: &Path) -> PathBuf {
     path.with_file_name(format!("{TEMPORARY_PREFIX}{}-{name}", std::process::id()))
 }
 
-fn temporary_in(folder: &Path) -> Result<NamedTempFile, VolumeError> {
+fn temporary_in(folder: &Path, mode: u32) -> Result<NamedTempFile, VolumeError> {
     tempfile::Builder::new()
         .prefix(TEMPORARY_PREFIX)
-        .permissions(Permissions::from_mode(0o666))
+        .permissions(Permissions::from_mode(mode))
         .tempfile_in(folder)
         .map_err(|e| VolumeError::new("create a file in", folder, e))
 }
@@ -308,6 +325,14 @@ mod tests {
         assert_eq!(volume.put(path, b"first").unwrap(), Put::Published);
         assert_eq!(volume.put(path, b"second").unwrap(), Put::AlreadyThere);
         assert_eq!(fs::read(volume.root().join(path)).unwrap(), b"first");
+    }
+
+    #[test]
+    fn a_secret_is_its_owners_alone() {
+        let (_folder, volume) = volume();
+        volume.put_secret(Path::new("secret"), b"x").unwrap();
+        let metadata = fs::metadata(volume.root().join("secret")).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

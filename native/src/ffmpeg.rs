@@ -7,9 +7,11 @@ pub mod encode;
 pub mod hidden;
 pub mod idr;
 pub mod limits;
+pub mod origin;
 pub mod pulse;
 
 mod boxes;
+mod bytes;
 mod checksum;
 mod input;
 mod messages;
@@ -18,6 +20,7 @@ mod source_file;
 
 use ffmpeg_next as ffmpeg;
 use framefleet_contract::ErrorCode;
+use framefleet_fetch::FetchError;
 use std::path::PathBuf;
 use std::sync::Once;
 
@@ -64,6 +67,8 @@ pub enum MediaError {
         "{path} changed while it was read ({difference}); leave it alone while it is processed, and start a new job"
     )]
     Changed { path: PathBuf, difference: String },
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     #[error("FFmpeg failed to {action}: {reason}")]
     Failed { action: &'static str, reason: String },
     #[error("no space left for the annotated video; free some, and run again")]
@@ -92,6 +97,7 @@ impl MediaError {
             Self::ReadTimeout { .. } => ErrorCode::ReadTimeout,
             Self::DecodeStalled { .. } => ErrorCode::DecodeStalled,
             Self::Changed { .. } => ErrorCode::SourceChanged,
+            Self::Fetch(e) => e.code(),
             Self::Failed { .. } => ErrorCode::Internal,
             Self::VolumeFull => ErrorCode::VolumeFull,
             Self::VolumeIo { .. } => ErrorCode::VolumeIo,

@@ -6,6 +6,7 @@ use framefleet_contract::identity::{JobId, Sha256};
 use framefleet_contract::message::status::{Progress, Status, Step};
 use framefleet_contract::message::submission::JobMessage;
 use framefleet_contract::outcome::{Outcome, State};
+use framefleet_contract::source_url::SourceUrl;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -152,7 +153,11 @@ impl Known {
             JobMessage::Cancellation(_) => self.is_cancelled = true,
             JobMessage::Request(submission) if self.submitted_ms.is_none() => {
                 self.submitted_ms = Some(timestamp_ms);
-                self.source = Some(submission.source);
+                self.source = Some(match SourceUrl::new(&submission.source) {
+                    // Without its credentials.
+                    Ok(url) => url.to_string(),
+                    Err(_) => submission.source,
+                });
                 self.model = submission.model;
                 self.queue = Some(submission.queue);
                 self.labels = submission.labels;

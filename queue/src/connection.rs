@@ -3,9 +3,11 @@
 use crate::error::QueueError;
 use crate::topics::Topics;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// The way to a cluster. Cheap to clone. What it prints never holds a secret.
 #[derive(Clone)]
@@ -31,8 +33,18 @@ const OURS: [&str; 9] = [
     "acks",
 ];
 
-/// How long a question to the broker may take, milliseconds.
-pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+/// How long a question to the broker may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a broker says while a topic is made, a leader is elected or a group looked for.
+const PASSING: [RDKafkaErrorCode; 6] = [
+    RDKafkaErrorCode::NotLeaderForPartition,
+    RDKafkaErrorCode::LeaderNotAvailable,
+    RDKafkaErrorCode::CoordinatorLoadInProgress,
+    RDKafkaErrorCode::CoordinatorNotAvailable,
+    RDKafkaErrorCode::NotCoordinator,
+    RDKafkaErrorCode::UnknownPartition,
+];
 
 impl Connection {
     /// `brokers` are `host:port`, separated by commas. Settings are librdkafka's; those that are ours are refused.
@@ -69,8 +81,24 @@ impl Connection {
         config
     }
 
+    /// Asks the broker, again where it says that it is just changing something.
+    pub(crate) fn ask<T>(&self, mut question: impl FnMut() -> Result<T, KafkaError>) -> Result<T, QueueError> {
+        let begin = Instant::now();
+        loop {
+            let error = match question() {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let passes = error.rdkafka_error_code().is_some_and(|code| PASSING.contains(&code));
+            if !passes || begin.elapsed() > PATIENCE {
+                return Err(QueueError::of(&self.brokers, &error));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// librdkafka refuses a setting that it does not know, or a file that is not there, when a client is made.
-    pub(crate) fn refused(&self, error: &rdkafka::error::KafkaError) -> QueueError {
+    pub(crate) fn refused(&self, error: &KafkaError) -> QueueError {
         // It may repeat what it was given, and that may be a secret.
         let said = self.secrets().fold(error.to_string(), |said, secret| said.replace(secret, "***"));
         QueueError::BadRequest(format!("Kafka's settings are refused: {said}; check --kafka and its files"))

@@ -403,8 +403,7 @@ pub(crate) fn partitions<C: ConsumerContext>(
     connection: &Connection,
     topic: &str,
 ) -> Result<u32, QueueError> {
-    let failed = |e: &_| QueueError::of(connection.brokers(), e);
-    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).map_err(|e| failed(&e))?;
+    let metadata = connection.ask(|| consumer.fetch_metadata(Some(topic), PATIENCE))?;
     let found = metadata.topics().iter().find(|found| found.name() == topic);
     match found.map(|found| found.partitions().len()) {
         Some(partitions) if partitions > 0 => Ok(partitions as u32),

@@ -42,13 +42,13 @@ impl LagProbe {
         let partitions = partitions(&self.consumer, &self.connection, &self.topic)? as i32;
         let mut list = TopicPartitionList::new();
         list.add_partition_range(&self.topic, 0, partitions - 1);
-        let committed = self.consumer.committed_offsets(list, PATIENCE).map_err(|e| failed(&e))?;
+        let committed = self.connection.ask(|| self.consumer.committed_offsets(list.clone(), PATIENCE))?;
         let mut lags = Vec::new();
         for partition in 0..partitions {
             let element = committed.find_partition(&self.topic, partition).ok_or_else(|| self.lacks(partition))?;
             element.error().map_err(|e| failed(&e))?;
             let (first, end) =
-                self.consumer.fetch_watermarks(&self.topic, partition, PATIENCE).map_err(|e| failed(&e))?;
+                self.connection.ask(|| self.consumer.fetch_watermarks(&self.topic, partition, PATIENCE))?;
             let committed = match element.offset() {
                 Offset::Offset(offset) => offset.max(first),
                 // The group never committed here, and will begin at the beginning.

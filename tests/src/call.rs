@@ -39,6 +39,12 @@ impl Scratch {
         }
     }
 
+    /// The same for videos that have URLs.
+    pub fn call_of_urls(&self, detector: Detector, urls: &[&str]) -> Call {
+        let urls: Vec<&Path> = urls.iter().map(Path::new).collect();
+        self.call(detector, &urls)
+    }
+
     /// Neither video nor model, but the model directory that ships.
     pub fn bare_call(&self) -> Call {
         let mut command = Command::new(repository::framefleet());

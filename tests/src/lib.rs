@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Scratch ─► clip (ffmpeg) ─► Call ─► Ended ─► Job: rows, plan, summary, outcome
+//!    ├► Server: HTTP, well behaved or not
 //!    └► Disk: a small file system            └► agreement with other rows, or with ffprobe
 //! ```
 //!
@@ -18,6 +19,8 @@
 pub mod repository;
 pub mod scratch;
 pub mod clip;
+pub mod server;
+pub mod tls_relay;
 pub mod call;
 pub mod job;
 pub mod agreement;
@@ -35,3 +38,4 @@ pub use job::Job;
 pub use kafka::Broker;
 pub use proxy::Proxy;
 pub use scratch::Scratch;
+pub use server::{Manner, Server};

@@ -12,9 +12,9 @@ use framefleet_contract::packet_table::PacketRow;
 use framefleet_contract::plan::{Numbering, Plan, Segment};
 use framefleet_native::ffmpeg::decode::{Decoder, Frame, Pictures, Received};
 use framefleet_native::ffmpeg::limits::Limits;
+use framefleet_native::ffmpeg::origin::Origin;
 use reader::Reader;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
 /// A frame with its place in the video.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub struct DecodeCounts {
 /// Decodes segments of one job, best in their order: then little is read twice.
 #[derive(Debug)]
 pub struct SegmentDecoder<'a> {
-    path: PathBuf,
+    origin: Origin,
     limits: Limits,
     plan: &'a Plan,
     folder: &'a JobFolder,
@@ -53,8 +53,8 @@ pub struct SegmentDecoder<'a> {
 }
 
 impl<'a> SegmentDecoder<'a> {
-    pub fn new(path: &Path, limits: Limits, plan: &'a Plan, folder: &'a JobFolder, stop: &'a Stop) -> Self {
-        Self { path: path.to_owned(), limits, plan, folder, stop, reader: None }
+    pub fn new(origin: &Origin, limits: Limits, plan: &'a Plan, folder: &'a JobFolder, stop: &'a Stop) -> Self {
+        Self { origin: origin.clone(), limits, plan, folder, stop, reader: None }
     }
 
     /// Hands every frame of the segment to `sink`, in presentation order.
@@ -107,13 +107,13 @@ impl<'a> SegmentDecoder<'a> {
             return Ok(reader);
         }
         if segment.seek_to > 0 {
-            let mut reader = Reader::open(&self.path, self.limits)?;
+            let mut reader = Reader::open(&self.origin, self.limits)?;
             if reader.seek(&self.row(segment.seek_to)?, first, &self.row(first)?, self.stop)? {
                 return Ok(reader);
             }
             tracing::info!("segment {}: seeking was of no use, reading from the beginning", segment.index);
         }
-        let mut reader = Reader::open(&self.path, self.limits)?;
+        let mut reader = Reader::open(&self.origin, self.limits)?;
         reader.skip_to(first, self.stop)?;
         Ok(reader)
     }

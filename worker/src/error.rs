@@ -2,8 +2,10 @@
 
 use framefleet_contract::job_folder::JobFolderError;
 use framefleet_contract::message::SchemaError;
+use framefleet_contract::source_url::InvalidSourceUrl;
 use framefleet_contract::volume::VolumeError;
 use framefleet_contract::{Disposition, ErrorCode};
+use framefleet_fetch::FetchError;
 use framefleet_models::ModelError;
 use framefleet_models::pins::PinError;
 use framefleet_models::store::StoreError;
@@ -21,6 +23,12 @@ pub enum JobError {
     SourceNotAFile { path: PathBuf, what: &'static str },
     #[error("{path} is {resolved}, which is in none of the allowed folders; --root allows another one")]
     OutsideRoots { path: PathBuf, resolved: PathBuf },
+    #[error(
+        "{0}: URLs are not read; give a URL that begins with http:// or https://, or a path (./{0}:... where a file is called so)"
+    )]
+    UrlScheme(String),
+    #[error("a file: URL names {path}, which is not to be read ({reason}); give a path in an allowed folder")]
+    FileUrl { path: PathBuf, reason: String },
     #[error("{path} cannot be read: {reason}; check its permissions")]
     SourceUnreadable { path: PathBuf, reason: std::io::Error },
     #[error(
@@ -54,6 +62,10 @@ pub enum JobError {
     #[error(transparent)]
     Queue(#[from] QueueError),
     #[error(transparent)]
+    Url(#[from] InvalidSourceUrl),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error(transparent)]
     Media(#[from] MediaError),
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -73,7 +85,9 @@ impl JobError {
     /// The stable code that scripts match on.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::BadRequest(_) => ErrorCode::BadRequest,
+            Self::BadRequest(_) | Self::Url(_) => ErrorCode::BadRequest,
+            Self::UrlScheme(_) | Self::FileUrl { .. } => ErrorCode::UrlSchemeDenied,
+            Self::Fetch(e) => e.code(),
             Self::SourceNotFound { .. } => ErrorCode::SourceNotFound,
             Self::SourceNotAFile { .. } | Self::OutsideRoots { .. } | Self::SourceUnreadable { .. } => {
                 ErrorCode::PathDenied

@@ -167,7 +167,7 @@ mod tests {
     use framefleet_contract::detection::Detection;
     use framefleet_contract::identity::Sha256;
     use framefleet_contract::plan::{Numbering, Ratio, Segment, Video};
-    use framefleet_contract::request::{ModelRef, Outputs, Settings, Source, VERSION};
+    use framefleet_contract::request::{FileSource, ModelRef, Outputs, Settings, Source, VERSION};
     use framefleet_contract::tracker_settings::ByteTrackSettings;
     use framefleet_contract::volume::Volume;
 
@@ -185,10 +185,10 @@ mod tests {
         fn seen_in(frames: impl IntoIterator<Item = i64>, every: u32, end_frame: i64) -> Self {
             let root = tempfile::tempdir().unwrap();
             let model = ModelRef { name: "m".into(), sha256: Sha256::of(b"m") };
-            let source = Source { path: "v.mp4".into(), size: 1, modified_us: 0, ends_sha256: Sha256::of(b"v") };
+            let source = FileSource { path: "v.mp4".into(), size: 1, modified_us: 0, ends_sha256: Sha256::of(b"v") };
             let tracker = ByteTrackSettings::default();
             let settings = Settings { confidence: 0.1, iou: 0.6, every, classes: None, tracker };
-            let request = Request::new(None, source, model.clone(), settings, Outputs::default());
+            let request = Request::new(None, Source::File(source), model.clone(), settings, Outputs::default());
             let thirty = Ratio { num: 30, den: 1 };
             let video = Video {
                 container: "mp4".into(),

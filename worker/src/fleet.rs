@@ -30,7 +30,7 @@ use crate::cli::models::start as follow_models;
 use crate::error::{JobError, Result};
 use crate::infer::InferencePool;
 use crate::interrupt::Stop;
-use crate::source::Roots;
+use crate::source::Places;
 use crate::watchdog::Watchdog;
 use announce::Announcer;
 use cancelled::Cancelled;
@@ -68,7 +68,7 @@ pub struct Settings {
     pub queues: BTreeMap<String, u32>,
     pub results: PathBuf,
     pub models: PathBuf,
-    pub roots: Roots,
+    pub places: Places,
     pub limits: Limits,
     pub threads: usize,
     /// Segments at once.
@@ -179,6 +179,7 @@ impl Crew {
                 pool: InferencePool::start(settings.threads)?,
                 models: models.clone(),
                 measured: measured.clone(),
+                places: settings.places.clone(),
             });
             this.detect = Some(role.clone());
             let queues = settings.queues.iter();
@@ -199,14 +200,14 @@ impl Crew {
                     place: settings.models.clone(),
                     results: worker.volume.clone(),
                 },
-                roots: settings.roots.clone(),
+                places: settings.places.clone(),
                 segment_seconds: settings.segment_seconds,
             };
             let intake = Intake::start(&settings.connection, &one(topics.jobs()), AHEAD)?;
             this.man("plan", PLANNERS, intake, Arc::new(move |worker, delivery| planner.handle(worker, delivery)))?;
         }
         if settings.roles.finish {
-            let finisher = Finisher::new(models);
+            let finisher = Finisher::new(models, settings.places.clone());
             let intake = Intake::start(&settings.connection, &one(topics.finish()), AHEAD)?;
             this.man("finish", FINISHERS, intake, Arc::new(move |worker, delivery| finisher.handle(worker, delivery)))?;
         }

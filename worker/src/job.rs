@@ -21,14 +21,15 @@ use crate::error::{JobError, Result};
 use crate::infer::InferencePool;
 use crate::interrupt::Stop;
 use crate::progress::Display;
+use crate::source::{Places, Video};
 use framefleet_contract::job_folder::JobFolder;
 use framefleet_contract::outcome::Outcome;
 use framefleet_contract::request::Request;
+use framefleet_contract::source_url::SourceUrl;
 use framefleet_contract::volume::Volume;
 use framefleet_contract::{Disposition, ErrorCode};
 use framefleet_models::{RecordedFrames, Serving};
 use framefleet_native::ffmpeg::limits::Limits;
-use std::path::Path;
 use std::sync::Arc;
 
 /// What every step works on.
@@ -36,12 +37,18 @@ use std::sync::Arc;
 pub struct Job<'a> {
     pub request: &'a Request,
     pub folder: &'a JobFolder,
+    /// Opened from what the folder holds: [`Places::open`].
+    pub video: &'a Video,
 }
 
 /// What a job needs in one process that does not change its result.
 #[derive(Debug, Clone, Copy)]
 pub struct Workplace<'a> {
     pub volume: &'a Volume,
+    /// Where videos may come from.
+    pub places: &'a Places,
+    /// The source's URL, of whoever submits the job; the others find it in the job's folder.
+    pub source_url: Option<&'a SourceUrl>,
     /// The model, which is in the results already.
     pub serving: &'a Arc<Serving>,
     pub pool: &'a InferencePool,
@@ -69,11 +76,12 @@ pub struct Finished {
 /// # Errors
 /// Whatever keeps the job from an outcome: a conflict with another request, a full volume, a signal.
 pub fn run(request: &Request, workplace: &Workplace<'_>) -> Result<Finished> {
-    let Accepted { folder, outcome } = accept(workplace.volume, request)?;
+    let Accepted { folder, outcome } = accept(workplace.volume, request, workplace.source_url)?;
     if let Some(outcome) = outcome {
         return Ok(Finished { folder, outcome, was_finished: true });
     }
-    let job = Job { request, folder: &folder };
+    let video = workplace.places.open(request, &folder)?;
+    let job = Job { request, folder: &folder, video: &video };
     let outcome = match work(job, workplace) {
         Ok(outcome) => outcome,
         Err(error) if error.disposition() == Disposition::DeadLetter => fail(&folder, &request.job_id, None, &error)?,
@@ -106,11 +114,6 @@ fn work(job: Job<'_>, workplace: &Workplace<'_>) -> Result<Outcome> {
             Concluded::Refuted(next) => plan = next,
         }
     }
-}
-
-/// The last part of a path, for people.
-pub fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
 /// The code of a failed outcome.

@@ -18,8 +18,8 @@ use framefleet_contract::plan::{Plan, Segment};
 use framefleet_contract::summary::{InferParts, StageTime};
 use framefleet_models::{RecordedFrames, Serving, Thresholds};
 use framefleet_native::ffmpeg::limits::Limits;
+use framefleet_native::ffmpeg::origin::Origin;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::thread::{Builder, ScopedJoinHandle};
 use std::time::Instant;
@@ -30,7 +30,7 @@ const RESULTS: usize = 256;
 /// What the stages work on.
 #[derive(Debug, Clone, Copy)]
 pub struct Detection<'a> {
-    pub video: &'a Path,
+    pub video: &'a Origin,
     pub limits: Limits,
     pub plan: &'a Plan,
     pub folder: &'a JobFolder,

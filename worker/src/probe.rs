@@ -12,9 +12,9 @@ use framefleet_native::ffmpeg::decode::{Decoder, Pictures, Received};
 use framefleet_native::ffmpeg::demux::{Demuxer, Packet, StreamInfo};
 use framefleet_native::ffmpeg::hidden::is_hidden;
 use framefleet_native::ffmpeg::limits::Limits;
+use framefleet_native::ffmpeg::origin::Origin;
 use framefleet_native::picture::{Display, Rotation};
 use packet_scan::{Found, PacketScan, Signs};
-use std::fs;
 use std::path::Path;
 
 pub use packet_scan::Keyframe;
@@ -43,11 +43,12 @@ const HEAD_PACKETS: usize = 1000;
 pub type PushPacket<'a> = dyn FnMut(PacketRow) -> std::result::Result<(), JobFolderError> + 'a;
 
 /// Demuxes the whole file.
-pub fn probe(path: &Path, limits: Limits, stop: &Stop, push: &mut PushPacket<'_>) -> Result<Probe> {
-    let mut demuxer = Demuxer::open(path, limits)?;
+pub fn probe(origin: &Origin, limits: Limits, stop: &Stop, push: &mut PushPacket<'_>) -> Result<Probe> {
+    let path = origin.shown();
+    let mut demuxer = Demuxer::open(origin, limits)?;
     let info = demuxer.info()?;
-    refuse_truncated(path, &info)?;
-    let mut scan = PacketScan::new(first_shown(path, limits, &info, stop)?);
+    refuse_truncated(path, demuxer.file_bytes(), &info)?;
+    let mut scan = PacketScan::new(first_shown(origin, limits, &info, stop)?);
     while let Some(packet) = demuxer.next_packet()? {
         stop.check()?;
         let signs = Signs {
@@ -76,8 +77,8 @@ pub fn probe(path: &Path, limits: Limits, stop: &Stop, push: &mut PushPacket<'_>
 }
 
 /// The timestamp of the first frame that comes out of a decoder: pictures that would be shown before it never are.
-fn first_shown(path: &Path, limits: Limits, info: &StreamInfo, stop: &Stop) -> Result<Option<i64>> {
-    let mut demuxer = Demuxer::open(path, limits)?;
+fn first_shown(origin: &Origin, limits: Limits, info: &StreamInfo, stop: &Stop) -> Result<Option<i64>> {
+    let mut demuxer = Demuxer::open(origin, limits)?;
     let display = Display { width: info.width, height: info.height, rotation: Rotation::None };
     let mut decoder = Decoder::open(&demuxer, display, Pictures::Reused)?;
     let mut timestamps = Vec::new();
@@ -123,8 +124,7 @@ pub fn display_of(video: &Video) -> Display {
 }
 
 /// A copy that stopped early has an index of packets that are not there.
-fn refuse_truncated(path: &Path, info: &StreamInfo) -> Result<()> {
-    let size = fs::metadata(path).map_or(u64::MAX, |metadata| metadata.len());
+fn refuse_truncated(path: &Path, size: u64, info: &StreamInfo) -> Result<()> {
     match info.indexed_end {
         Some(end) if end > size => {
             let reason = format!("it ends after {size} bytes, and its index names frames up to byte {end}");

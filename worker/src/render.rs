@@ -10,6 +10,7 @@ use framefleet_contract::job_folder::{ANNOTATED, JobFolder};
 use framefleet_contract::plan::{Plan, Ratio};
 use framefleet_native::ffmpeg::encode::{Mp4Encoder, Mp4Settings};
 use framefleet_native::ffmpeg::limits::Limits;
+use framefleet_native::ffmpeg::origin::Origin;
 use opencv::core::MatTraitConstManual;
 use pen::Pen;
 use std::collections::{HashMap, VecDeque};
@@ -26,7 +27,7 @@ const MICROSECONDS: Ratio = Ratio { num: 1, den: 1_000_000 };
 /// Whose video, plan and tracks are drawn.
 #[derive(Debug, Clone, Copy)]
 pub struct Rendering<'a> {
-    pub video: &'a Path,
+    pub video: &'a Origin,
     pub limits: Limits,
     pub plan: &'a Plan,
     pub folder: &'a JobFolder,

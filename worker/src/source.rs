@@ -1,12 +1,19 @@
-//! The file that a job is to analyse: that it is one, and which one it is.
+//! The video that a job is to analyse: that it may be read, which one it is, and that it stays the same.
+
+mod given;
+mod spelling;
+
+pub use given::{Given, Places};
 
 use crate::error::{JobError, Result};
-use framefleet_contract::request::Source;
+use framefleet_contract::request::FileSource;
 use framefleet_native::ffmpeg::MediaError;
+use framefleet_native::ffmpeg::origin::Origin;
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The folders in which videos may lie. Without any, they may lie anywhere.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +36,7 @@ impl Roots {
     }
 
     /// Identifies the video at `path`, if it lies inside, wherever links lead. From then on the resolved path is used.
-    pub fn identify(&self, path: &Path) -> Result<Source> {
+    pub fn identify(&self, path: &Path) -> Result<FileSource> {
         let resolved = path.canonicalize().map_err(|e| unreadable(path, e))?;
         if !self.folders.is_empty() && !self.folders.iter().any(|folder| resolved.starts_with(folder)) {
             return Err(JobError::OutsideRoots { path: path.to_owned(), resolved });
@@ -44,17 +51,41 @@ impl Roots {
 }
 
 /// Identifies the video at `path`, which must be a regular file: a FIFO or a device would never end.
-pub fn identify(path: &Path) -> Result<Source> {
+pub fn identify(path: &Path) -> Result<FileSource> {
     let metadata = fs::metadata(path).map_err(|e| unreadable(path, e))?;
     refuse_unprintable(path)?;
     if let Some(what) = what_else(&metadata) {
         return Err(JobError::SourceNotAFile { path: path.to_owned(), what });
     }
-    Source::identify(path).map_err(|e| unreadable(path, e))
+    FileSource::identify(path).map_err(|e| unreadable(path, e))
+}
+
+/// The video of a job, which can be read as often as it is needed.
+#[derive(Debug, Clone)]
+pub struct Video {
+    origin: Origin,
+    /// As it was when the job was accepted, if it is a file.
+    file: Option<FileSource>,
+    patience: Duration,
+}
+
+impl Video {
+    /// Where it is read from.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Fails if it is no longer what it was when the job was accepted.
+    pub fn check_unchanged(&self) -> Result<()> {
+        match &self.origin {
+            Origin::Url(remote) => Ok(remote.check_unchanged(self.patience)?),
+            Origin::File(_) => self.file.as_ref().map_or(Ok(()), check_unchanged),
+        }
+    }
 }
 
 /// Fails if the file's size or time of change is no longer what it was when the job was accepted.
-pub fn check_unchanged(source: &Source) -> Result<()> {
+fn check_unchanged(source: &FileSource) -> Result<()> {
     // It was there when the job was accepted: what keeps it from being read now may pass.
     let now = identify(&source.path).map_err(|e| match e {
         JobError::SourceNotFound { .. } | JobError::SourceUnreadable { .. } => {

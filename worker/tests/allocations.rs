@@ -5,6 +5,7 @@
 use framefleet_contract::request::{ModelRef, Outputs, Request, Settings};
 use framefleet_contract::tracker_settings::ByteTrackSettings;
 use framefleet_contract::volume::Volume;
+use framefleet_fetch::AddressRules;
 use framefleet_models::check::{Check, Limits as CheckLimits, ModelPlace, Sandbox};
 use framefleet_models::{Runtime, Serving};
 use framefleet_native::ffmpeg::limits::Limits;
@@ -13,7 +14,7 @@ use framefleet_worker::infer::InferencePool;
 use framefleet_worker::interrupt::Stop;
 use framefleet_worker::job::{self, Workplace};
 use framefleet_worker::progress::Display;
-use framefleet_worker::source;
+use framefleet_worker::source::{Places, Roots};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
 use std::path::{Path, PathBuf};
@@ -39,12 +40,15 @@ fn job(folder: &Path, times: u32, confidence: f32, pool: &InferencePool, serving
     let settings = Settings { confidence, iou: 0.6, every: 1, classes: None, tracker };
     let model = &serving.checked().model;
     let model_ref = ModelRef { name: model.name.clone(), sha256: model.sha256.clone() };
-    let source = source::identify(&looped(folder, times)).unwrap();
-    let request = Request::new(None, source, model_ref, settings, Outputs::default());
+    let places = Places::new(Roots::default(), AddressRules::default(), Limits::default());
+    let given = places.identify(looped(folder, times).as_os_str()).unwrap();
+    let request = Request::new(None, given.source, model_ref, settings, Outputs::default());
     let volume = Volume::open(&folder.join("out")).unwrap();
     let stop = Stop::default();
     let workplace = Workplace {
         volume: &volume,
+        places: &places,
+        source_url: given.url.as_ref(),
         serving,
         pool,
         recorded: None,

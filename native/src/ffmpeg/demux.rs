@@ -3,6 +3,7 @@
 use super::idr::IdrFinder;
 use super::input::{self, Opened};
 use super::limits::Limits;
+use super::origin::Origin;
 use super::source_file::Watch;
 use super::{MediaError, initialise};
 use crate::picture::Rotation;
@@ -121,21 +122,22 @@ impl Packet {
 }
 
 impl Demuxer {
-    /// Opens a regular file. Only the file itself is read, whatever it says of other files or hosts, and only as far as
-    /// the limits allow.
-    pub fn open(path: &Path, limits: Limits) -> Result<Self, MediaError> {
-        Self::open_as(path, limits, input::VIDEOS)
+    /// Opens a regular file, or what is at a URL. Only that itself is read, whatever it says of other files or hosts, and
+    /// only as far as the limits allow.
+    pub fn open(origin: impl Into<Origin>, limits: Limits) -> Result<Self, MediaError> {
+        Self::open_as(&origin.into(), limits, input::VIDEOS)
     }
 
     /// The same for a single picture, such as a JPEG or a PNG.
     pub fn open_picture(path: &Path, limits: Limits) -> Result<Self, MediaError> {
-        Self::open_as(path, limits, input::PICTURES)
+        Self::open_as(&path.into(), limits, input::PICTURES)
     }
 
-    fn open_as(path: &Path, limits: Limits, formats: input::Formats) -> Result<Self, MediaError> {
+    fn open_as(origin: &Origin, limits: Limits, formats: input::Formats) -> Result<Self, MediaError> {
         initialise();
-        let Opened { input, stream, watch } = input::open(path, limits, formats)?;
-        let mut demuxer = Self { input, stream, path: path.to_owned(), limits, watch, clock: PacketClock::default() };
+        let Opened { input, stream, watch } = input::open(origin, limits, formats)?;
+        let path = origin.shown().to_owned();
+        let mut demuxer = Self { input, stream, path, limits, watch, clock: PacketClock::default() };
         demuxer.skip_other_streams();
         Ok(demuxer)
     }
@@ -206,6 +208,11 @@ impl Demuxer {
         }
         let reason = format!("{MAX_BAD_PACKETS} packets in a row cannot be read");
         Err(MediaError::Corrupt { path: self.path.clone(), reason })
+    }
+
+    /// Bytes of the file, when it was opened.
+    pub fn file_bytes(&self) -> u64 {
+        self.watch.len()
     }
 
     pub(super) fn limits(&self) -> Limits {

@@ -3,6 +3,7 @@
 use super::boxes::{self, Claims, Unknown};
 use super::limits::Limits;
 use super::messages::{self, Reasons};
+use super::origin::Origin;
 use super::pulse::Pulse;
 use super::source_file::{SourceFile, Watch};
 use super::{LARGEST_ALLOCATION, MediaError};
@@ -51,14 +52,15 @@ pub(super) struct Opened {
 }
 
 /// Opens the file if it is of one of the formats, and reads enough of it to know its streams.
-pub(super) fn open(path: &Path, limits: Limits, formats: Formats) -> Result<Opened, MediaError> {
-    let name = path.to_str().and_then(|name| CString::new(format!("file:{name}")).ok());
+pub(super) fn open(origin: &Origin, limits: Limits, formats: Formats) -> Result<Opened, MediaError> {
+    let path = origin.shown();
+    let name = origin.file_name().and_then(|name| CString::new(format!("file:{name}")).ok());
     let name = name.ok_or_else(|| MediaError::PathDenied {
         path: path.to_owned(),
         reason: "its name is not UTF-8; rename it".to_owned(),
     })?;
     let name = formats.called.map_or(name, CStr::to_owned);
-    let file = SourceFile::open(path, limits)?;
+    let file = SourceFile::open(origin, limits)?;
     let watch = file.watch();
     let working = watch.pulse.working();
     refuse_claims(path, &watch)?;
@@ -125,9 +127,7 @@ pub(super) fn refuse_duration(path: &Path, what: &str, seconds: f64, limits: Lim
 fn refuse_claims(path: &Path, watch: &Watch) -> Result<(), MediaError> {
     let bytes = watch.len();
     let claims = boxes::claims(bytes, &mut |buffer, position| watch.read_exact_at(buffer, position).is_ok());
-    if watch.pulse.is_late() {
-        return Err(watch.pulse.error());
-    }
+    watch.refusal().map_or(Ok(()), Err)?;
     let Claims { samples, no_time_scale } = claims.map_err(|unknown| unknown_claims(path, unknown))?;
     let most = MOST_SAMPLES.min(bytes.saturating_mul(MOST_SAMPLES_PER_BYTE));
     if samples > most {

@@ -7,6 +7,7 @@ use super::MediaError;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 /// Milliseconds that the watchdog has been looking, plus one. It counts its own looks instead of asking a clock: a
 /// process that was stopped for an hour has not been stuck for one.
@@ -70,6 +71,11 @@ impl Pulse {
     /// Whether the call that lasts has lasted longer than it may.
     pub(super) fn is_late(&self) -> bool {
         self.lasted_ms() > self.limit_ms()
+    }
+
+    /// What the call that lasts may still take.
+    pub(super) fn time_left(&self) -> Duration {
+        Duration::from_millis(self.limit_ms().saturating_sub(self.lasted_ms()))
     }
 
     pub(super) fn error(&self) -> MediaError {

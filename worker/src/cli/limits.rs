@@ -1,8 +1,9 @@
 //! The flags that bound what a video may ask for.
 
-use crate::error::Result;
-use crate::source::Roots;
+use crate::error::{JobError, Result};
+use crate::source::{Places, Roots};
 use clap::Args;
+use framefleet_fetch::AddressRules;
 use framefleet_native::ffmpeg::limits::{Limits, MOST_PIXELS};
 use std::path::PathBuf;
 
@@ -40,6 +41,11 @@ pub struct LimitFlags {
     /// environment. Without it, videos may lie anywhere
     #[arg(long = "root", value_name = "DIR", env = "FRAMEFLEET_ROOTS", value_delimiter = ':')]
     roots: Vec<PathBuf>,
+
+    /// Addresses from which videos may be read beside public ones, such as 10.0.0.0/8 for an object store of one's own; can
+    /// be given several times, or comma separated in the environment
+    #[arg(long = "allow-address", value_name = "CIDR", env = "FRAMEFLEET_ALLOW_ADDRESSES", value_delimiter = ',')]
+    allowed_addresses: Vec<String>,
 }
 
 impl LimitFlags {
@@ -54,7 +60,20 @@ impl LimitFlags {
         }
     }
 
-    pub fn roots(&self) -> Result<Roots> {
+    /// Where videos may come from.
+    pub fn places(&self) -> Result<Places> {
+        Ok(Places::new(self.roots()?, self.address_rules()?, self.limits()))
+    }
+
+    fn address_rules(&self) -> Result<AddressRules> {
+        // An empty variable is as good as none.
+        let given = self.allowed_addresses.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
+        let network =
+            |text: &str| text.parse().map_err(|e| JobError::BadRequest(format!("--allow-address {text}: {e}")));
+        Ok(AddressRules::new(given.map(network).collect::<Result<_>>()?))
+    }
+
+    fn roots(&self) -> Result<Roots> {
         // An empty variable is as good as none.
         let given: Vec<PathBuf> = self.roots.iter().filter(|root| !root.as_os_str().is_empty()).cloned().collect();
         Roots::new(&given)

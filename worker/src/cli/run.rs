@@ -9,19 +9,21 @@ use crate::interrupt::Stop;
 use crate::job::{self, Finished, Workplace};
 use crate::progress::Display;
 use crate::report;
+use crate::source::{Given, Places};
 use crate::watchdog::Watchdog;
 use clap::{Args, ValueEnum};
 use framefleet_contract::ErrorCode;
 use framefleet_contract::identity::JobId;
 use framefleet_contract::job_folder::{ANNOTATED, TRACKS};
 use framefleet_contract::outcome::{Failure, State};
-use framefleet_contract::request::{ModelRef, Outputs, Request, Settings, Source};
+use framefleet_contract::request::{ModelRef, Outputs, Request, Settings};
 use framefleet_contract::tracker_settings::ByteTrackSettings;
 use framefleet_contract::volume::Volume;
 use framefleet_models::manifest::Defaults;
 use framefleet_models::{Model, Runtime};
 use framefleet_native::process::end_process;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// Detects and tracks objects in videos, and writes a folder of results for each.
@@ -31,9 +33,10 @@ use std::path::{Path, PathBuf};
 /// with one that was cut off.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// Video files: H.264, HEVC, VP9, AV1, MPEG-4, MPEG-2 or MJPEG in MP4, MOV, MKV, WebM, AVI or TS
+    /// Video files, or http:// and https:// URLs of servers that give parts of a file (range requests). A URL may have a
+    /// user and a password, or a signature, which are shown nowhere. H.264, HEVC, VP9, AV1, MPEG-4, MPEG-2 or MJPEG in MP4, MOV, MKV, WebM, AVI or TS
     #[arg(required = true, value_name = "VIDEO")]
-    videos: Vec<PathBuf>,
+    videos: Vec<OsString>,
 
     /// A model of the model directory by its name, or the path of an .onnx file. NAME is the version that is pinned, or
     /// else the newest that is ready when a video begins; NAME@VERSION and a path stay what they are. May be left out
@@ -150,8 +153,8 @@ impl Run {
         let stop = Stop::on_signals().map_err(|e| JobError::BadRequest(format!("signals cannot be handled: {e}")))?;
         let job_id = self.job_id()?;
         self.check_metrics_path()?;
-        let roots = self.limits.roots()?;
-        let sources = self.videos.iter().map(|video| roots.identify(video)).collect::<Result<Vec<_>>>()?;
+        let places = self.limits.places()?;
+        let sources = self.videos.iter().map(|video| places.identify(video)).collect::<Result<Vec<_>>>()?;
         let runtime = Runtime::load()?;
         let results = Volume::assume(&self.out)?;
         let cores = || std::thread::available_parallelism().map_or(1, |cores| (cores.get() as u32).min(MOST_THREADS));
@@ -164,9 +167,9 @@ impl Run {
         };
         let model = ChosenModel::new(wish, &runtime, &stop)?;
         let pool = InferencePool::start(threads as usize)?;
-        let mut prepared = Prepared { sources, job_id, volume: results, model, pool, stop };
-        if let Some(source) = prepared.sources.first() {
-            self.request(source, prepared.job_id.as_ref(), &prepared.model.serving().checked().model)?;
+        let mut prepared = Prepared { sources, places, job_id, volume: results, model, pool, stop };
+        if let Some(given) = prepared.sources.first() {
+            self.request(given, prepared.job_id.as_ref(), &prepared.model.serving().checked().model)?;
         }
         // Last, so that a call which is mistaken makes no folder.
         prepared.volume = Volume::open(&self.out)?;
@@ -175,11 +178,11 @@ impl Run {
     }
 
     /// What is asked of a video, if the model can do it.
-    fn request(&self, source: &Source, job_id: Option<&JobId>, model: &Model) -> Result<Request> {
+    fn request(&self, given: &Given, job_id: Option<&JobId>, model: &Model) -> Result<Request> {
         let settings = self.settings(&model.manifest.defaults)?;
         let model_ref = ModelRef { name: model.name.clone(), sha256: model.sha256.clone() };
         let outputs = Outputs { annotated: self.annotate };
-        let request = Request::new(job_id.cloned(), source.clone(), model_ref, settings, outputs);
+        let request = Request::new(job_id.cloned(), given.source.clone(), model_ref, settings, outputs);
         job::check_classes(&request, &model.manifest)?;
         Ok(request)
     }
@@ -215,8 +218,8 @@ impl Run {
 
     fn run_jobs(&self, mut prepared: Prepared) -> u8 {
         let mut status = DONE;
-        for source in std::mem::take(&mut prepared.sources) {
-            status = status.max(self.run_job(&source, &mut prepared));
+        for given in std::mem::take(&mut prepared.sources) {
+            status = status.max(self.run_job(&given, &mut prepared));
             if prepared.stop.is_asked() {
                 break;
             }
@@ -225,14 +228,14 @@ impl Run {
     }
 
     /// Runs the job of one video and gives its exit status.
-    fn run_job(&self, source: &Source, prepared: &mut Prepared) -> u8 {
-        let request = match self.ready(source, prepared) {
+    fn run_job(&self, given: &Given, prepared: &mut Prepared) -> u8 {
+        let request = match self.ready(given, prepared) {
             Ok(request) => request,
             Err(error) => {
-                print_error(error.code(), &format!("{}: {error}", job::file_name(&source.path)));
+                print_error(error.code(), &format!("{}: {error}", given.source.name()));
                 if self.json {
                     let failure = Failure { code: error.code(), message: error.to_string() };
-                    say(&serde_json::json!({ "source": source.path, "error": failure }).to_string());
+                    say(&serde_json::json!({ "source": given.source.shown(), "error": failure }).to_string());
                 }
                 return status_of(&error);
             }
@@ -240,6 +243,8 @@ impl Run {
         let recorded = prepared.model.recorded_frames();
         let workplace = Workplace {
             volume: &prepared.volume,
+            places: &prepared.places,
+            source_url: given.url.as_ref(),
             serving: prepared.model.serving(),
             pool: &prepared.pool,
             recorded: recorded.as_ref(),
@@ -257,9 +262,9 @@ impl Run {
     }
 
     /// Turns to the model that the video is looked at with, and gives what is asked of it.
-    fn ready(&self, source: &Source, prepared: &mut Prepared) -> Result<Request> {
+    fn ready(&self, given: &Given, prepared: &mut Prepared) -> Result<Request> {
         let Prepared { model, job_id, stop, .. } = prepared;
-        let request = |model: &Model| self.request(source, job_id.as_ref(), model);
+        let request = |model: &Model| self.request(given, job_id.as_ref(), model);
         model.turn_to_newest(|newest| request(newest).map(|_| ()), stop)?;
         model.store(stop)?;
         request(&model.serving().checked().model)
@@ -272,7 +277,7 @@ impl Run {
             let line = serde_json::json!({
                 "job_id": request.job_id,
                 "folder": finished.folder.path(),
-                "source": request.source.path,
+                "source": request.source.shown(),
                 "was_finished": finished.was_finished,
                 "outcome": finished.outcome,
                 "summary": summary,
@@ -289,7 +294,7 @@ impl Run {
         }
         if let Some(summary) = summary.filter(|_| !self.json) {
             let again = if finished.was_finished { ": finished before, nothing to do" } else { "" };
-            say(&format!("{}{again}\n", job::file_name(&request.source.path)));
+            say(&format!("{}{again}\n", request.source.name()));
             say(&format!("{}\n", report::table(&summary)));
             say(&format!("  {}", from_here(&finished.folder.path_of(TRACKS)).display()));
             if request.outputs.annotated {
@@ -337,7 +342,8 @@ impl Run {
 
 /// What all jobs of a call share.
 struct Prepared {
-    sources: Vec<Source>,
+    sources: Vec<Given>,
+    places: Places,
     job_id: Option<JobId>,
     volume: Volume,
     model: ChosenModel,
@@ -349,7 +355,7 @@ fn tell_open(request: &Request, error: &JobError, json: bool) {
     print_error(error.code(), &error.to_string());
     if json {
         let failure = Failure { code: error.code(), message: error.to_string() };
-        say(&serde_json::json!({ "job_id": request.job_id, "source": request.source.path, "error": failure })
+        say(&serde_json::json!({ "job_id": request.job_id, "source": request.source.shown(), "error": failure })
             .to_string());
     }
 }

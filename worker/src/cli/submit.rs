@@ -4,15 +4,18 @@ use super::kafka::KafkaFlags;
 use super::{DONE, FAILED, INTERRUPTED, print_error, say, status_before_job};
 use crate::error::{JobError, Result};
 use crate::interrupt::Stop;
+use crate::source::Places;
 use clap::Args;
 use framefleet_contract::identity::{JobId, Sha256};
 use framefleet_contract::message::submission::{AskedSettings, AskedTracker, DEFAULT_QUEUE, Submission};
 use framefleet_contract::outcome::State;
-use framefleet_contract::request::{Outputs, Source};
+use framefleet_contract::request::{FileSource, Outputs};
+use framefleet_contract::source_url::SourceUrl;
 use framefleet_queue::board::Job;
 use framefleet_queue::client::{Client, Watch};
 use framefleet_queue::publish::Pending;
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsStr;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -250,7 +253,7 @@ impl Submit {
 
 /// A path that is there from here is given as the workers can find it from anywhere.
 fn absolute(uri: &str) -> Result<String> {
-    if uri.contains("://") {
+    if Places::url_of(OsStr::new(uri))?.is_some() || uri.starts_with("file:") {
         return Ok(uri.to_owned());
     }
     let path = std::path::absolute(uri).map_err(|e| JobError::BadRequest(format!("{uri}: {e}")))?;
@@ -259,17 +262,18 @@ fn absolute(uri: &str) -> Result<String> {
         .map_err(|_| JobError::BadRequest(format!("{uri}: its path is not UTF-8; rename it")))
 }
 
-/// What there is to say of a source.
-fn shown(submission: &Submission) -> &str {
-    &submission.source
+/// A source without what nobody is to see.
+fn shown(submission: &Submission) -> String {
+    SourceUrl::new(&submission.source).map_or_else(|_| submission.source.clone(), |url| url.to_string())
 }
 
 /// The file's name for people, and a digest of everything that is asked for. Where the file can be read from here, of its
 /// identity too, so that another file of the same name is another job.
 fn derived_id(submission: &Submission) -> JobId {
-    let identity = Source::identify(Path::new(&submission.source)).ok();
+    let identity = FileSource::identify(Path::new(&submission.source)).ok();
     let content = serde_json::to_vec(&(&submission.sha256(), &identity)).expect("plain structs become JSON");
-    JobId::derived(&submission.source, &Sha256::of(&content))
+    let url = SourceUrl::new(&submission.source);
+    JobId::derived(url.as_ref().map_or(&submission.source, SourceUrl::name), &Sha256::of(&content))
 }
 
 fn label(text: &str) -> std::result::Result<(String, String), String> {

@@ -119,7 +119,7 @@ impl Worker {
             queues: self.queues()?,
             results: self.out.clone(),
             models: self.models.clone(),
-            roots: self.limits.roots()?,
+            places: self.limits.places()?,
             limits: self.limits.limits(),
             threads,
             slots: self.slots.map_or_else(|| slots_for(threads), |slots| slots as usize),

@@ -5,7 +5,8 @@ use crate::interrupt::Stop;
 use framefleet_contract::packet_table::PacketRow;
 use framefleet_native::ffmpeg::demux::{Demuxer, Packet};
 use framefleet_native::ffmpeg::limits::Limits;
-use std::path::{Path, PathBuf};
+use framefleet_native::ffmpeg::origin::Origin;
+use std::path::PathBuf;
 
 /// An open file, in front of the packet `next`.
 #[derive(Debug)]
@@ -21,11 +22,11 @@ pub struct Reader {
 
 impl Reader {
     /// At the beginning of the file.
-    pub fn open(path: &Path, limits: Limits) -> Result<Self> {
+    pub fn open(origin: &Origin, limits: Limits) -> Result<Self> {
         Ok(Self {
-            demuxer: Demuxer::open(path, limits)?,
+            demuxer: Demuxer::open(origin, limits)?,
             next: 0,
-            path: path.to_owned(),
+            path: origin.shown().to_owned(),
             has_sought: false,
             read_ahead: None,
         })

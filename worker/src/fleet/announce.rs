@@ -89,7 +89,7 @@ impl Announcer {
                 segments_done: published as u32,
                 segments: plan.segments.len() as u32,
             },
-            source: request.source.path.display().to_string(),
+            source: request.source.shown().display().to_string(),
             model: plan.model.clone(),
             queue: queue_of(request).to_owned(),
             labels: submitted.map(|submitted| submitted.labels.clone()).unwrap_or_default(),

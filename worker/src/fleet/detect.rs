@@ -8,6 +8,7 @@ use crate::infer::InferencePool;
 use crate::interrupt::Stop;
 use crate::job::{self, Detecting, Job};
 use crate::progress::Display;
+use crate::source::Places;
 use framefleet_contract::attempt::Step;
 use framefleet_contract::job_folder::JobFolder;
 use framefleet_contract::message::finish::Finish;
@@ -23,6 +24,7 @@ pub struct DetectRole {
     pub pool: InferencePool,
     pub models: LoadedModels,
     pub measured: Measured,
+    pub places: Places,
 }
 
 /// A segment of a job that still has to be detected.
@@ -43,7 +45,7 @@ impl DetectRole {
                 self.detect(worker, &folder, &work, &Display::Counted(in_hand.done.clone()), stop)
             });
             match detected {
-                Err(JobError::PlanRefuted { reason }) => return replan(worker, &folder, &work, reason),
+                Err(JobError::PlanRefuted { reason }) => return self.replan(worker, &folder, &work, reason),
                 other => other?,
             }
         }
@@ -59,9 +61,18 @@ impl DetectRole {
         let serving = self.models.serving(&plan.model)?;
         let how =
             Detecting { pool: &self.pool, serving: &serving, recorded: None, limits: worker.limits, progress, stop };
-        let detected = job::detect(Job { request, folder }, plan, std::slice::from_ref(segment), &how)?;
+        let video = self.places.open(request, folder)?;
+        let detected = job::detect(Job { request, folder, video: &video }, plan, std::slice::from_ref(segment), &how)?;
         self.measured.add(&plan.model.sha256, detected.inferred.frames, detected.inferred.busy_s);
         Ok(())
+    }
+
+    /// The video does not give what the plan says: its segments are those of the plan that takes this one's place.
+    fn replan(&self, worker: &Worker, folder: &JobFolder, work: &Work, reason: String) -> Result<()> {
+        let video = self.places.open(&work.request, folder)?;
+        let job = Job { request: &work.request, folder, video: &video };
+        let next = job::next_plan(job, &work.plan, reason)?;
+        announce_plan(worker, job, &next)
     }
 }
 
@@ -76,13 +87,6 @@ fn wanted(worker: &Worker, folder: &JobFolder, task: &SegmentTask) -> Result<Opt
     let (Some(request), Some(plan)) = (folder.request()?, folder.plan()?) else { return Ok(None) };
     let segment = plan.segments.iter().find(|segment| segment.index == task.segment).copied();
     Ok(segment.map(|segment| Work { request, plan, segment }))
-}
-
-/// The video does not give what the plan says: its segments are those of the plan that takes this one's place.
-fn replan(worker: &Worker, folder: &JobFolder, work: &Work, reason: String) -> Result<()> {
-    let job = Job { request: &work.request, folder };
-    let next = job::next_plan(job, &work.plan, reason)?;
-    announce_plan(worker, job, &next)
 }
 
 /// Sends what a plan still lacks.

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::interrupt::Stop;
 use crate::job::{self, Concluded, Concluding, DoneHere, Job};
 use crate::progress::Display;
+use crate::source::Places;
 use framefleet_contract::attempt;
 use framefleet_contract::identity::JobId;
 use framefleet_contract::job_folder::JobFolder;
@@ -30,15 +31,16 @@ pub struct Finisher {
     open: Mutex<HashMap<JobId, bool>>,
     /// When a job's status was said last.
     said: Mutex<HashMap<JobId, Instant>>,
-    pub models: LoadedModels,
+    models: LoadedModels,
+    places: Places,
 }
 
 /// Of one job, between two statuses that only count segments.
 const STATUS_PERIOD: Duration = Duration::from_millis(500);
 
 impl Finisher {
-    pub fn new(models: LoadedModels) -> Self {
-        Self { open: Mutex::default(), said: Mutex::default(), models }
+    pub fn new(models: LoadedModels, places: Places) -> Self {
+        Self { open: Mutex::default(), said: Mutex::default(), models, places }
     }
 
     pub fn handle(&self, worker: &Worker, delivery: &Delivery) -> Result<()> {
@@ -72,7 +74,8 @@ impl Finisher {
         }
         worker.announcer.status(&request, &plan, done, Step::Tracking, &worker.hand_back)?;
         let in_hand = worker.in_flight.begin(job_id, "finish", 0);
-        let job = Job { request: &request, folder: &folder };
+        let video = self.places.open(&request, &folder)?;
+        let job = Job { request: &request, folder: &folder, video: &video };
         let concluded =
             worker.attempt(&folder, job_id, attempt::Step::Finish, |stop| self.conclude(worker, job, &plan, stop))?;
         drop(in_hand);

@@ -5,7 +5,7 @@ use super::worker::Worker;
 use crate::error::{JobError, Result};
 use crate::interrupt::Stop;
 use crate::job::{self, Job, Planning};
-use crate::source::Roots;
+use crate::source::Places;
 use framefleet_contract::attempt;
 use framefleet_contract::identity::JobId;
 use framefleet_contract::job_folder::{JobFolder, JobFolderError};
@@ -16,13 +16,13 @@ use framefleet_contract::outcome::{Outcome, State};
 use framefleet_contract::request::{Request, Settings, Submitted, VERSION};
 use framefleet_models::Model;
 use framefleet_queue::Delivery;
-use std::path::Path;
+use std::ffi::OsStr;
 
 /// What this role needs beside what all share.
 #[derive(Debug)]
 pub struct Planner {
     pub models: PlannedModels,
-    pub roots: Roots,
+    pub places: Places,
     /// Least length of a segment.
     pub segment_seconds: f64,
 }
@@ -60,8 +60,11 @@ impl Planner {
         if request.submitted.as_ref().map(|submitted| &submitted.sha256) != Some(&submission.sha256()) {
             return Err(conflict(folder, &submission.job_id));
         }
-        job::accept(&worker.volume, &request)?;
-        let job = Job { request: &request, folder };
+        // Whoever accepted it may have been killed before the URL was there for others.
+        let url = Places::url_of(OsStr::new(&submission.source))?;
+        job::accept(&worker.volume, &request, url.as_ref())?;
+        let video = self.places.open(&request, folder)?;
+        let job = Job { request: &request, folder, video: &video };
         let plan = job::plan(job, &Planning { segment_seconds: self.segment_seconds, limits: worker.limits, stop })?;
         let missing: Vec<u32> = folder.missing_segments(&plan)?.iter().map(|segment| segment.index).collect();
         stop.check()?;
@@ -75,7 +78,7 @@ impl Planner {
 
     /// From what was asked for to what will be done: which file exactly, which model, and every setting.
     fn resolve(&self, worker: &Worker, submission: &Submission, stop: &Stop) -> Result<Request> {
-        let source = self.roots.identify(Path::new(&submission.source))?;
+        let source = self.places.identify(OsStr::new(&submission.source))?.source;
         let checked = self.models.pinned(submission.model.as_deref(), stop)?;
         let model = &checked.model;
         let settings = settings(submission, model)?;

@@ -1,6 +1,6 @@
 //! The last step: from published segments to the job's outcome. Needs no model but the names of its classes.
 
-use super::{Job, file_name, next_plan};
+use super::{Job, next_plan};
 use crate::error::{JobError, Result};
 use crate::finish::{self, Tracking};
 use crate::interrupt::Stop;
@@ -62,7 +62,7 @@ impl DoneHere {
 /// # Errors
 /// One that can never go away is for [`fail`]; after any other the same call goes on.
 pub fn conclude(job: Job<'_>, plan: &Plan, here: DoneHere, how: &Concluding<'_>) -> Result<Concluded> {
-    let Job { request, folder } = job;
+    let Job { request, folder, .. } = job;
     let infos = infos(folder, plan)?;
     if let Some(reason) = finish::refuted_cut(&infos) {
         return next_plan(job, plan, reason).map(Concluded::Refuted);
@@ -142,18 +142,18 @@ fn refuse_mostly_damaged(request: &Request, plan: &Plan, infos: &[SegmentInfo]) 
     let damaged: u64 = infos.iter().map(|info| info.damaged).sum();
     let packets = plan.video.packets;
     if decoded == 0 || damaged * 2 > packets {
-        let path = request.source.path.clone();
+        let path = request.source.shown().to_owned();
         return Err(JobError::TooDamaged { path, damaged: damaged.max(packets - decoded.min(packets)), packets });
     }
     Ok(())
 }
 
 fn draw(job: Job<'_>, plan: &Plan, how: &Concluding<'_>) -> Result<()> {
-    let Job { request, folder } = job;
-    let name = file_name(&request.source.path);
+    let Job { request, folder, video } = job;
+    let name = request.source.name();
     let progress = Progress::new(how.progress, "drawing", &name, plan.video.packets);
     let rendering = Rendering {
-        video: &request.source.path,
+        video: video.origin(),
         limits: how.limits,
         plan,
         folder,
@@ -164,7 +164,7 @@ fn draw(job: Job<'_>, plan: &Plan, how: &Concluding<'_>) -> Result<()> {
 }
 
 fn succeeded(job: Job<'_>) -> Result<Outcome> {
-    let Job { request, folder } = job;
+    let Job { request, folder, .. } = job;
     let mut files = vec![tracks_file(folder)?, folder.published(SUMMARY, None)?];
     if request.outputs.annotated {
         files.push(folder.published(ANNOTATED, None)?);

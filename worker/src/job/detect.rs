@@ -1,12 +1,11 @@
 //! The second step: segments are detected, in any order and by any number of workers.
 
-use super::{Job, file_name};
+use super::Job;
 use crate::error::{JobError, Result};
 use crate::infer::InferencePool;
 use crate::interrupt::Stop;
 use crate::pipeline::{self, Detected, Detection};
 use crate::progress::{Display, Progress};
-use crate::source;
 use framefleet_contract::plan::{Plan, Segment};
 use framefleet_contract::request::Request;
 use framefleet_models::{Manifest, RecordedFrames, Serving, Thresholds};
@@ -31,17 +30,17 @@ pub struct Detecting<'a> {
 /// # Errors
 /// [`JobError::PlanRefuted`] where the plan does not hold: [`next_plan`](super::next_plan) takes its place.
 pub fn detect(job: Job<'_>, plan: &Plan, segments: &[Segment], how: &Detecting<'_>) -> Result<Detected> {
-    let Job { request, folder } = job;
+    let Job { request, folder, video } = job;
     if segments.is_empty() {
         return Ok(Detected::default());
     }
-    source::check_unchanged(&request.source)?;
+    video.check_unchanged()?;
     let every = request.settings.every;
     let packets: u64 = segments.iter().map(|segment| segment.end - segment.start).sum();
-    let name = file_name(&request.source.path);
+    let name = request.source.name();
     let progress = Progress::new(how.progress, "detecting", &name, packets.div_ceil(every.into()));
     let detection = Detection {
-        video: &request.source.path,
+        video: video.origin(),
         limits: how.limits,
         plan,
         folder,
@@ -52,7 +51,7 @@ pub fn detect(job: Job<'_>, plan: &Plan, segments: &[Segment], how: &Detecting<'
         every,
     };
     let detected = pipeline::detect(&detection, how.pool, &progress, how.stop)?;
-    source::check_unchanged(&request.source)?;
+    video.check_unchanged()?;
     Ok(detected)
 }
 

@@ -4,11 +4,12 @@ use super::Job;
 use crate::error::Result;
 use crate::interrupt::Stop;
 use crate::probe::probe;
-use crate::{segment, source};
+use crate::segment;
 use framefleet_contract::job_folder::JobFolder;
 use framefleet_contract::outcome::Outcome;
 use framefleet_contract::plan::Plan;
 use framefleet_contract::request::Request;
+use framefleet_contract::source_url::SourceUrl;
 use framefleet_contract::volume::{Put, Volume};
 use framefleet_models::store;
 use framefleet_native::ffmpeg::limits::Limits;
@@ -30,13 +31,16 @@ pub struct Planning<'a> {
     pub stop: &'a Stop,
 }
 
-/// Takes the job on.
+/// Takes the job on. `url` is the source's, of whoever submits it; the others find it in the folder.
 ///
 /// # Errors
 /// A conflict with another request of the same id, or a result that is not as it was published.
-pub fn accept(volume: &Volume, request: &Request) -> Result<Accepted> {
+pub fn accept(volume: &Volume, request: &Request, url: Option<&SourceUrl>) -> Result<Accepted> {
     let folder = JobFolder::new(volume, &request.job_id);
     let accepted = folder.accept(request)?;
+    if let Some(url) = url {
+        folder.put_source_url(url)?;
+    }
     store::sweep(volume, &request.model.sha256)?;
     let outcome = folder.outcome()?;
     if let Some(outcome) = &outcome {
@@ -49,13 +53,13 @@ pub fn accept(volume: &Volume, request: &Request) -> Result<Accepted> {
 
 /// The stored plan, or a new one.
 pub fn plan(job: Job<'_>, how: &Planning<'_>) -> Result<Plan> {
-    let Job { request, folder } = job;
+    let Job { request, folder, video } = job;
     if let Some(plan) = folder.plan()? {
         return Ok(plan);
     }
     let probe = folder.put_packets(|push| {
-        let probe = probe(&request.source.path, how.limits, how.stop, push)?;
-        source::check_unchanged(&request.source).map(|()| probe)
+        let probe = probe(video.origin(), how.limits, how.stop, push)?;
+        video.check_unchanged().map(|()| probe)
     })?;
     let plan = segment::plan(&probe, &request.model, how.segment_seconds);
     Ok(folder.put_plan(&plan)?)
