@@ -180,6 +180,7 @@ impl Crew {
                 models: models.clone(),
                 measured: measured.clone(),
                 places: settings.places.clone(),
+                open: std::sync::Mutex::default(),
             });
             this.detect = Some(role.clone());
             let queues = settings.queues.iter();

@@ -130,7 +130,8 @@ fn cancel(worker: &Worker, job_id: &JobId) -> Result<()> {
         request_sha256,
     };
     folder.put_outcome(&outcome)?;
-    worker.announce_outcome(&folder, job_id)
+    worker.announce_outcome(&folder, job_id)?;
+    worker.announcer.cancellation_is_done(job_id, &worker.hand_back)
 }
 
 fn conflict(folder: &JobFolder, job_id: &JobId) -> JobError {
