@@ -102,9 +102,6 @@ impl Roles {
 const PLANNERS: usize = 2;
 /// Threads of the role `finish`: one draws a long video while another tracks.
 const FINISHERS: usize = 2;
-/// Messages that are ready for a thread beforehand. Of segments one, since whoever has none would like it.
-const AHEAD: usize = 8;
-const SEGMENTS_AHEAD: usize = 1;
 /// Between two looks at whether the worker leaves.
 const LOOK: Duration = Duration::from_millis(100);
 /// A poll thread that was not seen for so long hangs. It looks many times a second.
@@ -185,7 +182,7 @@ impl Crew {
             this.detect = Some(role.clone());
             let queues = settings.queues.iter();
             let queues = queues.map(|(queue, weight)| (queue.clone(), (topics.segments(queue), *weight))).collect();
-            let intake = Intake::start(&settings.connection, &queues, SEGMENTS_AHEAD)?;
+            let intake = Intake::start(&settings.connection, &queues)?;
             this.man(
                 "detect",
                 settings.slots,
@@ -204,12 +201,12 @@ impl Crew {
                 places: settings.places.clone(),
                 segment_seconds: settings.segment_seconds,
             };
-            let intake = Intake::start(&settings.connection, &one(topics.jobs()), AHEAD)?;
+            let intake = Intake::start(&settings.connection, &one(topics.jobs()))?;
             this.man("plan", PLANNERS, intake, Arc::new(move |worker, delivery| planner.handle(worker, delivery)))?;
         }
         if settings.roles.finish {
             let finisher = Finisher::new(models, settings.places.clone());
-            let intake = Intake::start(&settings.connection, &one(topics.finish()), AHEAD)?;
+            let intake = Intake::start(&settings.connection, &one(topics.finish()))?;
             this.man("finish", FINISHERS, intake, Arc::new(move |worker, delivery| finisher.handle(worker, delivery)))?;
         }
         Ok(this)
