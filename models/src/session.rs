@@ -170,16 +170,14 @@ impl Detector {
 
     /// Puts a picture into the input.
     fn fill(&mut self, picture: &Picture<'_>) -> Result<(), ModelError> {
-        let place = match self.prepared.iter().position(|prepared| prepared.preprocessor.fits(picture)) {
-            Some(place) => place,
-            None => {
-                let prepared = self.prepare(picture)?;
-                self.prepared.truncate(GEOMETRIES - 1);
-                self.prepared.push(prepared);
-                self.prepared.len() - 1
-            }
-        };
-        self.prepared[..=place].rotate_right(1);
+        let known = self.prepared.iter().position(|prepared| prepared.preprocessor.fits(picture));
+        if let Some(place) = known {
+            self.prepared[..=place].rotate_right(1);
+        } else {
+            let prepared = self.prepare(picture)?;
+            self.prepared.truncate(GEOMETRIES - 1);
+            self.prepared.insert(0, prepared);
+        }
         let Prepared { preprocessor, inputs, .. } = &mut self.prepared[0];
         inputs.fill(preprocessor, picture)
     }

@@ -15,6 +15,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Headers as _, Message};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -407,7 +408,7 @@ impl ClientContext for Membership {}
 impl ConsumerContext for Membership {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Revoke(list) = rebalance {
-            let revoked: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
+            let revoked: Vec<i32> = list.elements().iter().map(TopicPartitionListElem::partition).collect();
             commit(consumer, &self.state, Some(&revoked), CommitMode::Sync);
             self.state.partitions().retain(|partition, _| !revoked.contains(partition));
         }

@@ -91,7 +91,7 @@ enum Role {
 
 impl Worker {
     pub fn execute(&self) -> u8 {
-        match self.prepare().and_then(|(settings, stop)| Ok(fleet::run(settings, &stop)?)) {
+        match self.prepare().and_then(|(settings, stop)| fleet::run(settings, &stop)) {
             Ok(()) => DONE,
             Err(error) => {
                 print_error(error.code(), &error.to_string());

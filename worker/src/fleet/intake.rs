@@ -1,8 +1,8 @@
 //! Where a role's work comes from: one consumer for each queue, which take turns by their weights.
 
 use framefleet_contract::message::segment_task::FRAMES_HEADER;
-use framefleet_queue::turns::Turns;
 use framefleet_queue::consume::Signal;
+use framefleet_queue::turns::Turns;
 use framefleet_queue::{Connection, Consumer, Delivery, QueueError};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
