@@ -58,7 +58,7 @@ impl Reader {
         let mut behind = HashMap::new();
         for topic in topics {
             for partition in 0..partitions(&consumer, connection, topic)? as i32 {
-                let (first, end) = consumer.fetch_watermarks(topic, partition, PATIENCE).map_err(|e| failed(&e))?;
+                let (first, end) = connection.ask(|| consumer.fetch_watermarks(topic, partition, PATIENCE))?;
                 if from == From::Beginning && end > first {
                     behind.insert((topic.clone(), partition), end - 1);
                 }

@@ -177,7 +177,7 @@ pub async fn apply(connection: &Connection, layout: &Layout) -> Result<Vec<Appli
             differs: Vec::new(),
         };
         match result {
-            Ok(_) => {}
+            Ok(_) => await_topic(&admin, connection, topic)?,
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {
                 this.partitions = partitions(&admin, connection, topic)?;
                 this.differs = differences(&admin, connection, topic, settings, &options).await?;
@@ -207,6 +207,23 @@ fn settings_of(kind: Kind, layout: &Layout) -> Settings {
         // What was given up waits for a person.
         Kind::Log => BTreeMap::from([("cleanup.policy", "delete".to_owned()), ("retention.ms", "-1".to_owned())]),
     }
+}
+
+/// Comes back when the broker that is asked knows a topic that was made: the controller knows it earlier, and whoever is
+/// told that the topics are there may start workers at once.
+fn await_topic(
+    admin: &AdminClient<DefaultClientContext>,
+    connection: &Connection,
+    topic: &str,
+) -> Result<(), QueueError> {
+    let begin = std::time::Instant::now();
+    while partitions(admin, connection, topic)? == 0 {
+        if begin.elapsed() > PATIENCE {
+            return Err(QueueError::Topics { reason: format!("{topic} was made and cannot be seen") });
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 /// How many partitions a topic has, by the broker's own answer.

@@ -9,10 +9,15 @@ const DEADLINE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_micros(200);
 
 /// Waits until `condition` holds; fails at the deadline.
-pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub fn until(what: &str, condition: impl FnMut() -> bool) {
+    within(DEADLINE, what, condition);
+}
+
+/// The same with a deadline of its own.
+pub fn within(deadline: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let started = Instant::now();
     while !condition() {
-        assert!(started.elapsed() < DEADLINE, "still not so after {DEADLINE:?}: {what}");
+        assert!(started.elapsed() < deadline, "still not so after {deadline:?}: {what}");
         thread::park_timeout(PAUSE);
     }
 }
