@@ -105,15 +105,15 @@ const FINISHERS: usize = 2;
 /// Between two looks at whether the worker leaves.
 const LOOK: Duration = Duration::from_millis(100);
 /// A poll thread that was not seen for so long hangs. It looks many times a second.
-const POLL_PATIENCE: Duration = Duration::from_secs(60);
+const POLL_PATIENCE: Duration = Duration::from_mins(1);
 /// Between two looks at the volume, and at what is not to be kept.
 const VOLUME_PERIOD: Duration = Duration::from_secs(2);
-const RETAIN_PERIOD: Duration = Duration::from_secs(60);
+const RETAIN_PERIOD: Duration = Duration::from_mins(1);
 /// For the last words to the broker.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Works until a signal, or until there is no work left, where that is asked for.
-pub fn run(settings: Settings, signals: &Stop) -> Result<()> {
+pub fn run(settings: &Settings, signals: &Stop) -> Result<()> {
     let volume = Volume::open(&settings.results)?;
     let runtime = Runtime::load()?;
     let id = worker_id();
@@ -134,7 +134,7 @@ pub fn run(settings: Settings, signals: &Stop) -> Result<()> {
     let ends = Stop::default();
     worker.cancelled.follow(&settings.connection, &ends)?;
     let measured = Measured::default();
-    let crew = Crew::muster(&settings, &worker, &runtime, &measured)?;
+    let crew = Crew::muster(settings, &worker, &runtime, &measured)?;
     let _watchdog = crew.watch(settings.limits.stall_s);
     if let Some(address) = settings.listen {
         let bound = health::serve(address, crew.answers(settings.metrics.clone()))
@@ -150,7 +150,7 @@ pub fn run(settings: Settings, signals: &Stop) -> Result<()> {
         started: SystemTime::now(),
     };
     let heart = Heart::new(identity, measured);
-    let ended = crew.work(&settings, signals, heart);
+    let ended = crew.work(settings, signals, heart);
     ends.fail();
     ended
 }
@@ -187,7 +187,7 @@ impl Crew {
                 "detect",
                 settings.slots,
                 intake,
-                Arc::new(move |worker, delivery| role.handle(worker, delivery)),
+                &(Arc::new(move |worker, delivery| role.handle(worker, delivery)) as Handle),
             )?;
         }
         if settings.roles.plan {
@@ -202,18 +202,28 @@ impl Crew {
                 segment_seconds: settings.segment_seconds,
             };
             let intake = Intake::start(&settings.connection, &one(topics.jobs()))?;
-            this.man("plan", PLANNERS, intake, Arc::new(move |worker, delivery| planner.handle(worker, delivery)))?;
+            this.man(
+                "plan",
+                PLANNERS,
+                intake,
+                &(Arc::new(move |worker, delivery| planner.handle(worker, delivery)) as Handle),
+            )?;
         }
         if settings.roles.finish {
             let finisher = Finisher::new(models, settings.places.clone());
             let intake = Intake::start(&settings.connection, &one(topics.finish()))?;
-            this.man("finish", FINISHERS, intake, Arc::new(move |worker, delivery| finisher.handle(worker, delivery)))?;
+            this.man(
+                "finish",
+                FINISHERS,
+                intake,
+                &(Arc::new(move |worker, delivery| finisher.handle(worker, delivery)) as Handle),
+            )?;
         }
         Ok(this)
     }
 
     /// Starts the threads of a role.
-    fn man(&mut self, role: &str, threads: usize, intake: Intake, handle: Handle) -> Result<()> {
+    fn man(&mut self, role: &str, threads: usize, intake: Intake, handle: &Handle) -> Result<()> {
         let intake = Arc::new(intake);
         self.intakes.push(intake.clone());
         for n in 0..threads {

@@ -91,7 +91,7 @@ enum Role {
 
 impl Worker {
     pub fn execute(&self) -> u8 {
-        match self.prepare().and_then(|(settings, stop)| fleet::run(settings, &stop)) {
+        match self.prepare().and_then(|(settings, stop)| fleet::run(&settings, &stop)) {
             Ok(()) => DONE,
             Err(error) => {
                 print_error(error.code(), &error.to_string());
@@ -163,7 +163,7 @@ fn queue(text: &str) -> std::result::Result<(String, u32), String> {
 
 fn seconds(text: &str) -> std::result::Result<f64, String> {
     match text.parse() {
-        Ok(value) if value >= 0.0 && value <= 1e9 => Ok(value),
+        Ok(value) if (0.0..=1e9).contains(&value) => Ok(value),
         _ => Err("take a number of at least 0".to_owned()),
     }
 }

@@ -46,7 +46,7 @@ impl DetectRole {
         // A segment may wait twice, as where a job was submitted again. Whoever is at it sees to everything.
         let Some(_ours) = Ours::take(&self.open, &task) else { return Ok(()) };
         if let Some(work) = wanted(worker, &folder, &task)? {
-            let in_hand = worker.in_flight.begin(&task.job_id, task.segment, task.frames);
+            let in_hand = worker.in_flight.begin(&task.job_id, &task.segment, task.frames);
             let step = Step::Segment(task.segment);
             let detected = worker.attempt(&folder, &task.job_id, step, |stop| {
                 self.detect(worker, &folder, &work, &Display::Counted(in_hand.done.clone()), stop)

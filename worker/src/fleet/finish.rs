@@ -73,7 +73,7 @@ impl Finisher {
             return self.say_progress(worker, &request, &plan, done);
         }
         worker.announcer.status(&request, &plan, done, Step::Tracking, &worker.hand_back)?;
-        let in_hand = worker.in_flight.begin(job_id, "finish", 0);
+        let in_hand = worker.in_flight.begin(job_id, &"finish", 0);
         let video = self.places.open(&request, &folder)?;
         let job = Job { request: &request, folder: &folder, video: &video };
         let concluded =

@@ -45,7 +45,7 @@ impl Planner {
         if worker.cancelled.contains(job_id) {
             return cancel(worker, job_id);
         }
-        let in_hand = worker.in_flight.begin(job_id, "plan", 0);
+        let in_hand = worker.in_flight.begin(job_id, &"plan", 0);
         worker.attempt(&folder, job_id, attempt::Step::Plan, |stop| self.plan(worker, &folder, submission, stop))?;
         drop(in_hand);
         Ok(())
