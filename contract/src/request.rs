@@ -46,6 +46,7 @@ pub const VERSION: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelRef {
+    /// As the model directory calls it.
     pub name: String,
     pub sha256: Sha256,
 }

@@ -103,6 +103,44 @@ impl fmt::Debug for SourceUrl {
     }
 }
 
+/// What anybody may see of what a client calls a source: a path as it is, a URL without its credentials, of any scheme.
+pub fn shown(source: &str) -> String {
+    SourceUrl::new(source).map_or_else(|_| without_credentials(source), |url| url.to_string())
+}
+
+/// A text of any kind, in which every URL is without its credentials. A URL is taken to end at a quote, a bracket or a
+/// control character: rather too much of the text is hidden than too little.
+pub fn without_credentials(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, url) = rest.split_at(at);
+        let scheme = before.rfind(|c: char| !is_of_scheme(c)).map_or(before, |end| &before[end..]);
+        let scheme = scheme.trim_start_matches(|c: char| !is_of_scheme(c));
+        let end = url.find(|c: char| c.is_control() || "\"'<>\\".contains(c)).unwrap_or(url.len());
+        shown.push_str(&before[..before.len() - scheme.len()]);
+        let url = &rest[at - scheme.len()..at + end];
+        shown.push_str(&SourceUrl::new(url).map_or_else(|_| hidden(url), |url| url.to_string()));
+        rest = &rest[at + end..];
+    }
+    shown + rest
+}
+
+fn is_of_scheme(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')
+}
+
+/// What is no URL that we read may have a password all the same, with whatever characters.
+fn hidden(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (place, query) = rest.split_once(['?', '#']).map_or((rest, ""), |(place, _)| (place, "?***"));
+    match place.rsplit_once('@') {
+        Some((_, place)) => format!("{scheme}://{HIDDEN}@{place}{query}"),
+        None if query.contains('@') || rest.contains('@') => format!("{scheme}://{HIDDEN}"),
+        None => format!("{scheme}://{place}{query}"),
+    }
+}
+
 fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -140,6 +178,23 @@ mod tests {
         assert_eq!(url.expose(), "https://u:p@h:1/a%20b/%C3%BC.mp4?sig=s");
         assert_eq!((url.user_info(), url.port(), url.name()), (Some("u:p"), 1, "%C3%BC.mp4"));
         assert_ne!(url.sha256(), SourceUrl::new("https://u:q@h:1/a b/ü.mp4?sig=s").unwrap().sha256());
+    }
+
+    #[test]
+    fn what_is_shown_of_a_source_has_no_credentials_whatever_it_is() {
+        assert_eq!(super::shown("/videos/a b@c.mp4"), "/videos/a b@c.mp4");
+        assert_eq!(super::shown("https://u:p@h/a b.mp4?sig=1"), "https://h/a%20b.mp4?sig=***");
+        assert_eq!(super::shown("rtsp://u:p@cam/1?t=2"), "rtsp://***@cam/1?***");
+        assert_eq!(super::shown("ftp://u:a?b@h/v"), "ftp://***");
+        assert_eq!(super::shown("ftp://h/v"), "ftp://h/v");
+    }
+
+    #[test]
+    fn urls_in_a_text_are_shown_without_credentials() {
+        let text = r#"{"source":"HTTPS://u:p@h/v?sig=s","x":"rtsp://u:p@c/é"} <ftp://h> :// a"#;
+        let shown = r#"{"source":"https://h/v?sig=***","x":"rtsp://***@c/é"} <ftp://h> :// a"#;
+        assert_eq!(without_credentials(text), shown);
+        assert_eq!(without_credentials("é://u:p@h"), "é://***@h");
     }
 
     #[test]

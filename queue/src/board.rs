@@ -4,9 +4,9 @@ use crate::read::Record;
 use crate::topics::Topics;
 use framefleet_contract::identity::{JobId, Sha256};
 use framefleet_contract::message::status::{Progress, Status, Step};
-use framefleet_contract::message::submission::JobMessage;
+use framefleet_contract::message::submission::{JobMessage, Submission};
 use framefleet_contract::outcome::{Outcome, State};
-use framefleet_contract::source_url::SourceUrl;
+use framefleet_contract::source_url;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -23,6 +23,9 @@ pub struct Job {
     pub queue: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// When the result is needed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
     /// When the request came to the broker, milliseconds since 1970.
@@ -90,14 +93,14 @@ pub struct Board {
 
 #[derive(Debug, Default, Clone)]
 struct Known {
-    source: Option<String>,
-    model: Option<String>,
-    queue: Option<String>,
-    labels: BTreeMap<String, String>,
-    submitted_ms: Option<i64>,
-    is_cancelled: bool,
+    /// With the times at which they came, milliseconds since 1970.
+    requests: Vec<(i64, Submission)>,
+    cancelled_ms: Option<i64>,
     status: Option<Status>,
     outcome: Option<(Outcome, i64)>,
+    /// The job was removed then: what was asked for before is forgotten. Queues keep messages, so that nothing takes those
+    /// back.
+    forgotten_ms: Option<i64>,
 }
 
 impl Board {
@@ -108,24 +111,16 @@ impl Board {
         else {
             return;
         };
-        let Some(value) = &record.value else {
-            if record.topic == topics.outcomes() {
-                self.jobs.remove(&id);
-            }
-            return;
-        };
+        let known = self.jobs.entry(id).or_default();
         if record.topic == topics.jobs() {
-            if let Ok(message) = JobMessage::parse(record.key.as_deref(), value) {
-                self.jobs.entry(id).or_default().take_message(message, record.timestamp_ms);
+            let message = record.value.as_deref().map(|value| JobMessage::parse(record.key.as_deref(), value));
+            if let Some(Ok(message)) = message {
+                known.take_message(message, record.timestamp_ms);
             }
         } else if record.topic == topics.status() {
-            if let Ok(status) = serde_json::from_slice::<Status>(value) {
-                self.jobs.entry(id).or_default().take_status(status);
-            }
-        } else if record.topic == topics.outcomes()
-            && let Ok(outcome) = serde_json::from_slice::<Outcome>(value)
-        {
-            self.jobs.entry(id).or_default().outcome = Some((outcome, record.timestamp_ms));
+            known.take_status(record.value.as_deref());
+        } else if record.topic == topics.outcomes() {
+            known.take_outcome(record.value.as_deref(), record.timestamp_ms);
         }
     }
 
@@ -135,55 +130,94 @@ impl Board {
     }
 
     pub fn job(&self, id: &JobId) -> Option<Job> {
-        self.jobs.get(id).map(|known| known.job(id))
+        self.jobs.get(id).filter(|known| known.is_there()).map(|known| known.job(id))
     }
 
     /// All of them, those that were submitted last at the end.
     pub fn jobs(&self) -> Vec<Job> {
-        let mut jobs: Vec<Job> = self.jobs.iter().map(|(id, known)| known.job(id)).collect();
+        let there = self.jobs.iter().filter(|(_, known)| known.is_there());
+        let mut jobs: Vec<Job> = there.map(|(id, known)| known.job(id)).collect();
         jobs.sort_by_key(|job| job.submitted_ms);
         jobs
+    }
+
+    /// What was asked for under this id: the request that the outcome is of or, without an outcome, the first.
+    pub fn request(&self, id: &JobId) -> Option<&Submission> {
+        let known = self.jobs.get(id)?;
+        let of_outcome = known.outcome.as_ref().and_then(|(outcome, _)| outcome.request_sha256.as_ref());
+        let is_meant = |request: &&Submission| of_outcome.is_none_or(|sha256| request.sha256() == *sha256);
+        known.requests().map(|(_, request)| request).find(is_meant)
     }
 }
 
 impl Known {
-    /// The first request counts, as for whoever plans it.
     fn take_message(&mut self, message: JobMessage, timestamp_ms: i64) {
         match message {
-            JobMessage::Cancellation(_) => self.is_cancelled = true,
-            JobMessage::Request(submission) if self.submitted_ms.is_none() => {
-                self.submitted_ms = Some(timestamp_ms);
-                self.source = Some(match SourceUrl::new(&submission.source) {
-                    // Without its credentials.
-                    Ok(url) => url.to_string(),
-                    Err(_) => submission.source,
-                });
-                self.model = submission.model;
-                self.queue = Some(submission.queue);
-                self.labels = submission.labels;
-            }
-            JobMessage::Request(_) => {}
+            JobMessage::Request(submission) => self.requests.push((timestamp_ms, *submission)),
+            JobMessage::Cancellation(_) => self.cancelled_ms = self.cancelled_ms.max(Some(timestamp_ms)),
         }
     }
 
-    fn take_status(&mut self, status: Status) {
-        if self.status.as_ref().is_none_or(|known| known.progress <= status.progress) {
+    fn take_status(&mut self, value: Option<&[u8]>) {
+        let Some(value) = value else {
+            self.status = None;
+            return;
+        };
+        if let Ok(status) = serde_json::from_slice::<Status>(value)
+            && self.status.as_ref().is_none_or(|known| known.progress <= status.progress)
+        {
             self.status = Some(status);
         }
     }
 
+    fn take_outcome(&mut self, value: Option<&[u8]>, timestamp_ms: i64) {
+        match value.map(serde_json::from_slice::<Outcome>) {
+            Some(Ok(outcome)) => self.outcome = Some((outcome, timestamp_ms)),
+            Some(Err(_)) => {}
+            None => {
+                self.outcome = None;
+                self.forgotten_ms = self.forgotten_ms.max(Some(timestamp_ms));
+            }
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        self.outcome.is_some() || self.status.is_some() || self.requests().next().is_some() || self.is_cancelled()
+    }
+
+    fn requests(&self) -> impl Iterator<Item = &(i64, Submission)> {
+        self.requests.iter().filter(|(at, _)| self.forgotten_ms.is_none_or(|forgotten| *at > forgotten))
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled_ms.is_some_and(|at| self.forgotten_ms.is_none_or(|forgotten| at > forgotten))
+    }
+
+    /// The first request counts, as for whoever plans it.
     fn job(&self, id: &JobId) -> Job {
         let status = self.status.as_ref();
         let outcome = self.outcome.as_ref();
+        let first = self.requests().next();
+        let request = first.map(|(_, request)| request);
         Job {
             job_id: id.clone(),
             state: self.state(),
-            source: status.map(|status| status.source.clone()).or(self.source.clone()),
-            model: status.map(|status| status.model.name.clone()).or(self.model.clone()),
-            queue: status.map(|status| status.queue.clone()).or(self.queue.clone()),
-            labels: status.map_or(&self.labels, |status| &status.labels).clone(),
+            source: status
+                .map(|status| status.source.clone())
+                .or(request.map(|request| source_url::shown(&request.source))),
+            model: status.map(|status| status.model.name.clone()).or(request.and_then(|request| request.model.clone())),
+            queue: status.map(|status| &status.queue).or(request.map(|request| &request.queue)).cloned(),
+            labels: status
+                .map(|status| &status.labels)
+                .or(request.map(|request| &request.labels))
+                .cloned()
+                .unwrap_or_default(),
+            deadline: status
+                .map(|status| status.deadline.clone())
+                .or(request.map(|request| request.deadline.clone()))
+                .flatten(),
             progress: status.map(|status| status.progress),
-            submitted_ms: self.submitted_ms,
+            submitted_ms: first.map(|(at, _)| *at),
             ended_ms: outcome.map(|(_, at)| *at),
             outcome: outcome.map(|(outcome, _)| outcome.clone()),
             request_sha256: match outcome {
@@ -200,10 +234,13 @@ impl Known {
                 State::Failed => JobState::Failed,
                 State::Cancelled => JobState::Cancelled,
             },
-            _ if self.is_cancelled => JobState::Cancelling,
+            _ if self.is_cancelled() => JobState::Cancelling,
             (None, Some(status)) if status.progress.step == Step::Tracking => JobState::Tracking,
             (None, Some(_)) => JobState::Detecting,
             (None, None) => JobState::Queued,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,8 @@ use crate::connection::Connection;
 use crate::error::QueueError;
 use crate::publish::{Outgoing, Pending, Place, Publisher};
 use crate::read::{From, Reader, Record};
+use crate::retry::Retry;
+use crate::roster::{self, Roster};
 use framefleet_contract::identity::JobId;
 use framefleet_contract::message::control::Control;
 use framefleet_contract::message::submission::{Cancellation, JobMessage, Submission};
@@ -12,6 +14,29 @@ use framefleet_contract::message::{self, dead_letter};
 use std::time::{Duration, Instant};
 
 /// A user of a fleet. It needs nothing but the broker.
+///
+/// ```no_run
+/// use framefleet_contract::identity::JobId;
+/// use framefleet_contract::message::submission::Submission;
+/// use framefleet_queue::{Connection, client::Client};
+/// use std::{collections::BTreeMap, time::Duration};
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let client = Client::new(Connection::new("localhost:9092", "framefleet", BTreeMap::new())?)?;
+///     let request = Submission {
+///         model: Some("street".to_owned()),
+///         ..Submission::new(JobId::new("crossing-7")?, "/videos/crossing.mp4")
+///     };
+///     // Before the request, so that nothing is missed.
+///     let mut watch = client.watch()?;
+///     client.submit(&request)?.wait()?;
+///     while watch.ended(&request)?.is_none() {
+///         watch.follow(Duration::from_millis(200))?;
+///     }
+///     println!("{:?}", watch.ended(&request)?);
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Client {
     connection: Connection,
@@ -47,6 +72,16 @@ impl Client {
         Ok(())
     }
 
+    /// Takes back everything that is said of a job that was removed. Its outcome is the last to go, so that a call that was
+    /// cut off can be made again.
+    pub fn forget(&self, job_id: &JobId) -> Result<(), QueueError> {
+        let topics = self.connection.topics();
+        for topic in [topics.status(), topics.control(), topics.outcomes()] {
+            self.publisher.send(Outgoing::taken_back(&topic, job_id.as_str()))?;
+        }
+        Ok(())
+    }
+
     /// Everything that is known of all jobs.
     pub fn board(&self) -> Result<Board, QueueError> {
         Ok(self.watch()?.board)
@@ -62,6 +97,19 @@ impl Client {
             Ok(())
         })?;
         Ok(Watch { reader, board, connection: self.connection.clone() })
+    }
+
+    /// The workers that live, and what they say of themselves from now on.
+    pub fn workers(&self) -> Result<Workers, QueueError> {
+        let topic = self.connection.topics().workers();
+        let reader = Reader::open(&self.connection, &[topic], From::Last(roster::LIFETIME))?;
+        let mut workers = Workers { reader, roster: Roster::default() };
+        let (reader, roster) = (&mut workers.reader, &mut workers.roster);
+        reader.read_all(PATIENCE, |record| {
+            roster.take(&record, Instant::now());
+            Ok(())
+        })?;
+        Ok(workers)
     }
 
     /// What was given up, oldest first.
@@ -87,6 +135,20 @@ impl Client {
         }
         let key = letter.key.as_deref().unwrap_or_default();
         self.publisher.send(Outgoing::new(&letter.original_topic, key, &letter.value))
+    }
+
+    /// Tries the work of a dead letter again, as [`Retry::of`] says.
+    ///
+    /// # Errors
+    /// The request of a job that failed is gone, or what is to be sent cannot be.
+    pub fn retry(&self, letter: &DeadLetter, board: &Board) -> Result<Retry, QueueError> {
+        let retry = Retry::of(letter, board)?;
+        match &retry {
+            Retry::SendBack => self.send_back(letter).map(|_| ())?,
+            Retry::Submit(submission) => self.submit(submission)?.wait().map(|_| ())?,
+            Retry::NotNeeded { .. } | Retry::UnderWay { .. } => {}
+        }
+        Ok(retry)
     }
 
     fn tell_jobs(&self, message: &JobMessage) -> Result<Pending, QueueError> {
@@ -138,8 +200,25 @@ impl Watch {
     }
 }
 
+/// The workers of a fleet, as they come and go.
+#[derive(Debug)]
+pub struct Workers {
+    reader: Reader,
+    pub roster: Roster,
+}
+
+impl Workers {
+    /// Takes in what has come. Waits for nothing.
+    pub fn follow(&mut self) -> Result<(), QueueError> {
+        while let Some(record) = self.reader.next(Duration::ZERO)? {
+            self.roster.take(&record, Instant::now());
+        }
+        Ok(())
+    }
+}
+
 /// A message that was given up, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeadLetter {
     /// Partition and offset on `dead-letters`: `3-17`.
     pub id: String,
@@ -150,6 +229,7 @@ pub struct DeadLetter {
     pub original_topic: String,
     pub original_partition: Option<i32>,
     pub original_offset: Option<i64>,
+    pub original_timestamp_ms: Option<i64>,
     pub code: String,
     pub message: String,
     pub worker: String,
@@ -161,14 +241,15 @@ impl DeadLetter {
             record.headers.get(name).map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
         };
         let bytes = |name: &str| record.headers.get(name).map(Vec::as_slice);
+        let long = |name: &str| bytes(name).and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?)));
         Self {
             id: format!("{}-{}", record.partition, record.offset),
             timestamp_ms: record.timestamp_ms,
             original_topic: text(dead_letter::ORIGINAL_TOPIC),
             original_partition: bytes(dead_letter::ORIGINAL_PARTITION)
                 .and_then(|bytes| Some(i32::from_be_bytes(bytes.try_into().ok()?))),
-            original_offset: bytes(dead_letter::ORIGINAL_OFFSET)
-                .and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?))),
+            original_offset: long(dead_letter::ORIGINAL_OFFSET),
+            original_timestamp_ms: long(dead_letter::ORIGINAL_TIMESTAMP),
             code: text(dead_letter::ERROR_CODE),
             message: text(dead_letter::EXCEPTION_MESSAGE),
             worker: text(dead_letter::WORKER),

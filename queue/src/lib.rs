@@ -19,7 +19,9 @@ pub mod publish;
 pub mod read;
 pub mod lag;
 pub mod board;
+pub mod roster;
 pub mod client;
+pub mod retry;
 mod error;
 
 pub use connection::Connection;

@@ -4,10 +4,11 @@ use crate::connection::{Connection, PATIENCE};
 use crate::consume::partitions;
 use crate::error::QueueError;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers as _, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Reads topics without belonging to any group, each from its beginning.
 pub struct Reader {
@@ -38,6 +39,8 @@ pub enum From {
     Beginning,
     /// With what comes from now on.
     Now,
+    /// With what was said within this time.
+    Last(Duration),
 }
 
 impl Reader {
@@ -59,10 +62,16 @@ impl Reader {
         for topic in topics {
             for partition in 0..partitions(&consumer, connection, topic)? as i32 {
                 let (first, end) = connection.ask(|| consumer.fetch_watermarks(topic, partition, PATIENCE))?;
-                if from == From::Beginning && end > first {
+                let start = match from {
+                    From::Beginning => first,
+                    From::Now => end,
+                    From::Last(time) => {
+                        connection.ask(|| said_since(&consumer, topic, partition, time))?.unwrap_or(end)
+                    }
+                };
+                if end > start {
                     behind.insert((topic.clone(), partition), end - 1);
                 }
-                let start = if from == From::Beginning { first } else { end };
                 list.add_partition_offset(topic, partition, Offset::Offset(start)).map_err(|e| failed(&e))?;
             }
         }
@@ -160,6 +169,19 @@ impl Reader {
             self.behind.remove(&place);
         }
     }
+}
+
+/// The first offset of what was said within so long, if anything was.
+fn said_since(consumer: &BaseConsumer, topic: &str, partition: i32, time: Duration) -> Result<Option<i64>, KafkaError> {
+    let begin = SystemTime::now().checked_sub(time).and_then(|begin| begin.duration_since(UNIX_EPOCH).ok());
+    let begin_ms = begin.unwrap_or_default().as_millis() as i64;
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition_offset(topic, partition, Offset::Offset(begin_ms))?;
+    let found = consumer.offsets_for_times(asked, PATIENCE)?;
+    Ok(found.find_partition(topic, partition).and_then(|found| match found.offset() {
+        Offset::Offset(offset) => Some(offset),
+        _ => None,
+    }))
 }
 
 impl std::fmt::Debug for Reader {

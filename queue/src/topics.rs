@@ -203,7 +203,13 @@ fn settings_of(kind: Kind, layout: &Layout) -> Settings {
     let retention = (u64::from(layout.retention_hours) * 3_600_000).to_string();
     match kind {
         Kind::Queue => BTreeMap::from([("cleanup.policy", "delete".to_owned()), ("retention.ms", retention)]),
-        Kind::Compacted => BTreeMap::from([("cleanup.policy", "compact".to_owned())]),
+        // That a job was removed is remembered as long as its request is kept. Only closed segments are compacted, and whoever
+        // comes reads everything.
+        Kind::Compacted => BTreeMap::from([
+            ("cleanup.policy", "compact".to_owned()),
+            ("delete.retention.ms", retention),
+            ("segment.ms", "3600000".to_owned()),
+        ]),
         // What was given up waits for a person.
         Kind::Log => BTreeMap::from([("cleanup.policy", "delete".to_owned()), ("retention.ms", "-1".to_owned())]),
     }

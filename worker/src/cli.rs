@@ -6,12 +6,18 @@ use framefleet_contract::ErrorCode;
 use std::ffi::OsString;
 use std::io::{Write, stderr, stdout};
 
+mod cancel;
 pub mod chosen_model;
+mod dead_letters;
 mod drawn;
+mod jobs;
 mod kafka;
 pub mod limits;
 pub mod models;
+mod named_jobs;
+mod results;
 pub mod run;
+mod status;
 mod submit;
 mod topics;
 mod worker;
@@ -36,6 +42,11 @@ enum Command {
     Topics(topics::Topics),
     Worker(Box<worker::Worker>),
     Submit(Box<submit::Submit>),
+    Jobs(Box<jobs::Jobs>),
+    Status(status::StatusOf),
+    Cancel(cancel::Cancel),
+    Results(results::Results),
+    DeadLetters(dead_letters::DeadLetters),
 }
 
 /// All was done.
@@ -71,6 +82,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Topics(topics) => topics.execute(),
         Command::Worker(worker) => worker.execute(),
         Command::Submit(submit) => submit.execute(),
+        Command::Jobs(jobs) => jobs.execute(),
+        Command::Status(status) => status.execute(),
+        Command::Cancel(cancel) => cancel.execute(),
+        Command::Results(results) => results.execute(),
+        Command::DeadLetters(letters) => letters.execute(),
     }
 }
 

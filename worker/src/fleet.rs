@@ -163,8 +163,6 @@ struct Crew {
     threads: Vec<JoinHandle<()>>,
 }
 
-type Handle = Arc<dyn Fn(&Worker, &Delivery) -> Result<()> + Send + Sync>;
-
 impl Crew {
     fn muster(settings: &Settings, worker: &Arc<Worker>, runtime: &Runtime, measured: &Measured) -> Result<Self> {
         let mut this = Self { worker: worker.clone(), intakes: Vec::new(), detect: None, threads: Vec::new() };
@@ -183,12 +181,7 @@ impl Crew {
             let queues = settings.queues.iter();
             let queues = queues.map(|(queue, weight)| (queue.clone(), (topics.segments(queue), *weight))).collect();
             let intake = Intake::start(&settings.connection, &queues)?;
-            this.man(
-                "detect",
-                settings.slots,
-                intake,
-                &(Arc::new(move |worker, delivery| role.handle(worker, delivery)) as Handle),
-            )?;
+            this.man("detect", settings.slots, intake, move |worker, delivery| role.handle(worker, delivery))?;
         }
         if settings.roles.plan {
             let follow = Follow { results: Some(worker.volume.clone()), ..Follow::new(&settings.models) };
@@ -202,29 +195,25 @@ impl Crew {
                 segment_seconds: settings.segment_seconds,
             };
             let intake = Intake::start(&settings.connection, &one(topics.jobs()))?;
-            this.man(
-                "plan",
-                PLANNERS,
-                intake,
-                &(Arc::new(move |worker, delivery| planner.handle(worker, delivery)) as Handle),
-            )?;
+            this.man("plan", PLANNERS, intake, move |worker, delivery| planner.handle(worker, delivery))?;
         }
         if settings.roles.finish {
             let finisher = Finisher::new(models, settings.places.clone());
             let intake = Intake::start(&settings.connection, &one(topics.finish()))?;
-            this.man(
-                "finish",
-                FINISHERS,
-                intake,
-                &(Arc::new(move |worker, delivery| finisher.handle(worker, delivery)) as Handle),
-            )?;
+            this.man("finish", FINISHERS, intake, move |worker, delivery| finisher.handle(worker, delivery))?;
         }
         Ok(this)
     }
 
     /// Starts the threads of a role.
-    fn man(&mut self, role: &str, threads: usize, intake: Intake, handle: &Handle) -> Result<()> {
-        let intake = Arc::new(intake);
+    fn man(
+        &mut self,
+        role: &str,
+        threads: usize,
+        intake: Intake,
+        handle: impl Fn(&Worker, &Delivery) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<()> {
+        let (intake, handle) = (Arc::new(intake), Arc::new(handle));
         self.intakes.push(intake.clone());
         for n in 0..threads {
             let (worker, intake, handle) = (self.worker.clone(), intake.clone(), handle.clone());

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 /// The key is the job's id. It is taken back by a message without a value once the job has its outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "FrameFleet: a message of the topic control")]
 pub struct Control {
+    /// 1 today. Whoever reads ignores what a later version adds.
     pub version: u32,
     pub job_id: JobId,
     pub action: Action,
@@ -21,6 +23,7 @@ pub enum Action {
     Cancel,
     /// Something that this program does not know yet.
     #[serde(other)]
+    #[schemars(skip)]
     Unknown,
 }
 

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 /// The key is the job's id, so that one worker hears of all segments of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "FrameFleet: a message of the topic finish")]
 pub struct Finish {
+    /// 1 today. Whoever reads ignores what a later version adds.
     pub version: u32,
     pub job_id: JobId,
     /// The segment that is published now; absent where the job is only to be looked at.

@@ -7,20 +7,27 @@ use std::collections::BTreeMap;
 
 /// The key is the worker's id. A worker that leaves takes it back by a message without a value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "FrameFleet: a message of the topic workers")]
 pub struct Heartbeat {
+    /// 1 today. Whoever reads ignores what a later version adds.
     pub version: u32,
+    /// Unlike that of every other process, now and before.
     pub worker_id: String,
+    /// The name of its machine or container.
     pub host: String,
     /// The program and its version.
     pub program: String,
     pub state: WorkerState,
+    /// What it does: `plan`, `detect`, `finish`.
     pub roles: Vec<String>,
     /// The queues that it serves, with their weights.
     #[serde(default)]
     pub queues: BTreeMap<String, u32>,
+    /// What its models run on: `cpu`.
     pub device: String,
     /// Segments that it works on at once, at most.
     pub slots: u32,
+    /// The work in hand.
     #[serde(default)]
     pub in_flight: Vec<InFlight>,
     /// Seconds for which one inference thread is busy with a frame, by the model's sha256: the mean of what it measured.
@@ -30,6 +37,7 @@ pub struct Heartbeat {
     pub threads: u32,
     /// RFC 3339, UTC.
     pub started: String,
+    /// RFC 3339, UTC, by the clock of its machine.
     pub sent: String,
     /// Until the next one, at most.
     pub interval_s: f64,
@@ -44,6 +52,7 @@ pub enum WorkerState {
     /// It finishes what it has and leaves.
     Draining,
     #[serde(other)]
+    #[schemars(skip)]
     Unknown,
 }
 
@@ -53,8 +62,10 @@ pub struct InFlight {
     pub job_id: JobId,
     /// `plan`, `finish`, or the number of a segment.
     pub step: String,
+    /// Of a segment, the frames that are done.
     #[serde(default)]
     pub frames_done: u64,
+    /// Of how many; 0 where frames are not counted.
     #[serde(default)]
     pub frames: u64,
 }

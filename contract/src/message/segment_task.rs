@@ -8,15 +8,19 @@ use serde::{Deserialize, Serialize};
 
 /// The key is the job's id; the partition is chosen so that a job's segments spread over all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "FrameFleet: a message of the topics segments.<queue>")]
 pub struct SegmentTask {
+    /// 1 today. Whoever reads ignores what a later version adds.
     pub version: u32,
     pub job_id: JobId,
     /// Of the job's plan.
     pub segment: u32,
+    /// The lane in which it waits.
     pub queue: String,
     pub model: ModelRef,
     /// Frames to infer: with the model's seconds per frame, how much work it is.
     pub frames: u64,
+    /// When the job's result is needed, RFC 3339 in UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<String>,
 }

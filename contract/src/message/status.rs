@@ -9,16 +9,21 @@ use std::collections::BTreeMap;
 
 /// The key is the job's id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "FrameFleet: a message of the topic status")]
 pub struct Status {
+    /// 1 today. Whoever reads ignores what a later version adds.
     pub version: u32,
     pub job_id: JobId,
     pub progress: Progress,
     /// Without credentials.
     pub source: String,
     pub model: ModelRef,
+    /// The lane in which its segments wait.
     pub queue: String,
+    /// The words that came with the request.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// When the result is needed, RFC 3339 in UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<String>,
     /// Of the request, so that whoever sent another one under the same id sees it.
@@ -34,6 +39,7 @@ pub struct Progress {
     pub step: Step,
     /// Segments that are published.
     pub segments_done: u32,
+    /// Segments that the plan has.
     pub segments: u32,
 }
 

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 /// A message of the topic `jobs`; its key is the job's id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[schemars(title = "FrameFleet: a message of the topic jobs")]
 pub enum JobMessage {
     Request(Box<Submission>),
     Cancellation(Cancellation),
@@ -25,11 +26,11 @@ pub struct Submission {
     pub version: u32,
     pub job_id: JobId,
     /// A path as the workers see it, or an `http://` or `https://` URL.
-    #[schemars(length(min = 1, max = 4096))]
+    #[schemars(length(min = 1, max = 4096), regex(pattern = WITHOUT_NUL))]
     pub source: String,
     /// `NAME` or `NAME@VERSION` of the workers' model directory; may be left out where that holds one model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = WITHOUT_NUL))]
     pub model: Option<String>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub settings: AskedSettings,
@@ -41,11 +42,13 @@ pub struct Submission {
     pub queue: String,
     /// When the result is needed, RFC 3339 in UTC. Decides how many workers there are, not what they do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = "^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d(\\.\\d+)?Z$"))]
+    #[schemars(regex(pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?Z$"))]
     pub deadline: Option<String>,
     /// The client's own words, which come back in the job's statuses: at most 32, keys of up to 63 and values of up to 256
     /// characters.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = MOST_LABELS), extend("propertyNames" = label_schema(1, LONGEST_LABEL)),
+               extend("additionalProperties" = label_schema(0, LONGEST_LABEL_VALUE)))]
     pub labels: BTreeMap<String, String>,
 }
 
@@ -109,6 +112,8 @@ pub struct Cancellation {
 
 /// The queue of a request that names none.
 pub const DEFAULT_QUEUE: &str = "normal";
+/// What schemas say of a text that becomes a path or a name.
+const WITHOUT_NUL: &str = "^[^\\u0000]*$";
 const MOST_LABELS: usize = 32;
 const LONGEST_LABEL: usize = 63;
 const LONGEST_LABEL_VALUE: usize = 256;
@@ -244,6 +249,11 @@ impl Cancellation {
 pub fn is_queue(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (1..=32).contains(&name.len()) && !name.starts_with('-') && name.chars().all(allowed)
+}
+
+/// A schema counts characters, and [`Submission::check`] bytes: it is the stricter one.
+fn label_schema(least: usize, most: usize) -> serde_json::Value {
+    serde_json::json!({ "type": "string", "minLength": least, "maxLength": most, "pattern": WITHOUT_NUL })
 }
 
 fn normal() -> String {

@@ -10,7 +10,7 @@ use framefleet_contract::identity::{JobId, Sha256};
 use framefleet_contract::message::submission::{AskedSettings, AskedTracker, DEFAULT_QUEUE, Submission};
 use framefleet_contract::outcome::State;
 use framefleet_contract::request::{FileSource, Outputs};
-use framefleet_contract::source_url::SourceUrl;
+use framefleet_contract::source_url::{self, SourceUrl};
 use framefleet_queue::board::Job;
 use framefleet_queue::client::{Client, Watch};
 use framefleet_queue::publish::Pending;
@@ -264,7 +264,7 @@ fn absolute(uri: &str) -> Result<String> {
 
 /// A source without what nobody is to see.
 fn shown(submission: &Submission) -> String {
-    SourceUrl::new(&submission.source).map_or_else(|_| submission.source.clone(), |url| url.to_string())
+    source_url::shown(&submission.source)
 }
 
 /// The file's name for people, and a digest of everything that is asked for. Where the file can be read from here, of its
@@ -276,7 +276,8 @@ fn derived_id(submission: &Submission) -> JobId {
     JobId::derived(url.as_ref().map_or(&submission.source, SourceUrl::name), &Sha256::of(&content))
 }
 
-fn label(text: &str) -> std::result::Result<(String, String), String> {
+/// `KEY=VALUE`.
+pub fn label(text: &str) -> std::result::Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("take KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
 }

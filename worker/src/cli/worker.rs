@@ -107,9 +107,11 @@ impl Worker {
     fn prepare(&self) -> Result<(Settings, Stop)> {
         let stop = Stop::on_signals().map_err(|e| JobError::BadRequest(format!("signals cannot be handled: {e}")))?;
         let metrics = PrometheusBuilder::new()
-            .install_recorder()
+            .set_buckets(&crate::metrics::BUCKETS_S)
+            .and_then(PrometheusBuilder::install_recorder)
             .map_err(|e| JobError::BadRequest(format!("metrics cannot be recorded: {e}")))?;
         crate::metrics::describe();
+        crate::metrics::describe_fleet();
         framefleet_models::metrics::describe();
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = self.threads.map_or(cores, |threads| threads as usize);

@@ -112,7 +112,8 @@ impl Announcer {
 
     /// Takes back everything that is said of a job that was removed.
     pub fn forget(&self, job_id: &JobId, stop: &Stop) -> Result<()> {
-        for topic in [self.topics().outcomes(), self.topics().status(), self.topics().control()] {
+        // The outcome last, so that who is cut off finds the job again.
+        for topic in [self.topics().status(), self.topics().control(), self.topics().outcomes()] {
             self.send(Outgoing::taken_back(&topic, job_id.as_str()), stop)?;
         }
         Ok(())
