@@ -409,7 +409,10 @@ impl ConsumerContext for Membership {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Revoke(list) = rebalance {
             let revoked: Vec<i32> = list.elements().iter().map(TopicPartitionListElem::partition).collect();
-            commit(consumer, &self.state, Some(&revoked), CommitMode::Sync);
+            // What was lost is somebody else's already: the broker would refuse, or not answer at all.
+            if !consumer.assignment_lost() {
+                commit(consumer, &self.state, Some(&revoked), CommitMode::Sync);
+            }
             self.state.partitions().retain(|partition, _| !revoked.contains(partition));
         }
     }

@@ -115,6 +115,7 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// Works until a signal, or until there is no work left, where that is asked for.
 pub fn run(settings: &Settings, signals: &Stop) -> Result<()> {
     let volume = Volume::open(&settings.results)?;
+    check_topics(settings)?;
     let runtime = Runtime::load()?;
     let id = worker_id();
     let announcer = Announcer::new(&settings.connection, &id)?;
@@ -155,6 +156,17 @@ pub fn run(settings: &Settings, signals: &Stop) -> Result<()> {
     ended
 }
 
+/// Fails where a topic is missing that this worker hears or speaks to.
+fn check_topics(settings: &Settings) -> Result<()> {
+    let topics = settings.connection.topics();
+    let always = [topics.jobs(), topics.finish(), topics.outcomes(), topics.status(), topics.control()];
+    let queues = settings.queues.keys().map(|queue| topics.segments(queue));
+    for topic in always.into_iter().chain([topics.workers(), topics.dead_letters()]).chain(queues) {
+        framefleet_queue::consume::check_topic(&settings.connection, &topic)?;
+    }
+    Ok(())
+}
+
 /// The threads of the roles, and where their work comes from.
 struct Crew {
     worker: Arc<Worker>,
@@ -165,24 +177,11 @@ struct Crew {
 
 impl Crew {
     fn muster(settings: &Settings, worker: &Arc<Worker>, runtime: &Runtime, measured: &Measured) -> Result<Self> {
+        // In the order in which work goes through them: so nothing is missed where it is asked whether there is any.
         let mut this = Self { worker: worker.clone(), intakes: Vec::new(), detect: None, threads: Vec::new() };
         let topics = settings.connection.topics();
         let one = |topic: String| BTreeMap::from([(String::new(), (topic, 1))]);
         let models = LoadedModels::new(&worker.volume, runtime);
-        if settings.roles.detect {
-            let role = Arc::new(DetectRole {
-                pool: InferencePool::start(settings.threads)?,
-                models: models.clone(),
-                measured: measured.clone(),
-                places: settings.places.clone(),
-                open: std::sync::Mutex::default(),
-            });
-            this.detect = Some(role.clone());
-            let queues = settings.queues.iter();
-            let queues = queues.map(|(queue, weight)| (queue.clone(), (topics.segments(queue), *weight))).collect();
-            let intake = Intake::start(&settings.connection, &queues)?;
-            this.man("detect", settings.slots, intake, move |worker, delivery| role.handle(worker, delivery))?;
-        }
         if settings.roles.plan {
             let follow = Follow { results: Some(worker.volume.clone()), ..Follow::new(&settings.models) };
             let planner = Planner {
@@ -196,6 +195,20 @@ impl Crew {
             };
             let intake = Intake::start(&settings.connection, &one(topics.jobs()))?;
             this.man("plan", PLANNERS, intake, move |worker, delivery| planner.handle(worker, delivery))?;
+        }
+        if settings.roles.detect {
+            let role = Arc::new(DetectRole {
+                pool: InferencePool::start(settings.threads)?,
+                models: models.clone(),
+                measured: measured.clone(),
+                places: settings.places.clone(),
+                open: std::sync::Mutex::default(),
+            });
+            this.detect = Some(role.clone());
+            let queues = settings.queues.iter();
+            let queues = queues.map(|(queue, weight)| (queue.clone(), (topics.segments(queue), *weight))).collect();
+            let intake = Intake::start(&settings.connection, &queues)?;
+            this.man("detect", settings.slots, intake, move |worker, delivery| role.handle(worker, delivery))?;
         }
         if settings.roles.finish {
             let finisher = Finisher::new(models, settings.places.clone());

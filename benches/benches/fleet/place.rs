@@ -145,10 +145,6 @@ impl Fleet<'_> {
 }
 
 impl Worker {
-    pub fn cpu_s(&self) -> f64 {
-        cpu_s(self.process.id())
-    }
-
     /// Resident memory, MB.
     pub fn memory_mb(&self) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap_or_default();

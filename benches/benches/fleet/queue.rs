@@ -39,7 +39,8 @@ fn segments(place: &Place, count: u32) -> Result<(), Failure> {
     for segment in 0..count {
         let task = SegmentTask::new(job.clone(), segment, "normal".to_owned(), model.clone(), 1500);
         let partition = Some(partition_of(&job, segment, PARTITIONS));
-        let message = Outgoing::new(&topic, job.as_str(), &to_json(&task));
+        let json = to_json(&task);
+        let message = Outgoing::new(&topic, job.as_str(), &json);
         pending.push(publisher.begin(Outgoing { partition, ..message })?);
     }
     pending.into_iter().try_for_each(|pending| pending.wait().map(|_| ()))?;

@@ -105,6 +105,11 @@ impl Worker {
     }
 
     fn prepare(&self) -> Result<(Settings, Stop)> {
+        if !self.limits.has_roots() {
+            tracing::warn!(
+                "no --root is given: whoever may submit jobs may have any video analysed that can be read here"
+            );
+        }
         let stop = Stop::on_signals().map_err(|e| JobError::BadRequest(format!("signals cannot be handled: {e}")))?;
         let metrics = PrometheusBuilder::new()
             .set_buckets(&crate::metrics::BUCKETS_S)

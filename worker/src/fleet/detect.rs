@@ -110,10 +110,22 @@ fn wanted(worker: &Worker, folder: &JobFolder, task: &SegmentTask) -> Result<Opt
     if is_over {
         return Ok(None);
     }
-    // Without a request, the job was deleted; without the segment, another plan took the place of this one.
-    let (Some(request), Some(plan)) = (folder.request()?, folder.plan()?) else { return Ok(None) };
+    let Some((request, plan)) = accepted(folder)? else { return Ok(None) };
+    // Without the segment, another plan took the place of the one that it was of.
     let segment = plan.segments.iter().find(|segment| segment.index == task.segment).copied();
     Ok(segment.map(|segment| Work { request, plan, segment }))
+}
+
+/// The request and the plan of a job of which somebody has spoken. `None` if it was deleted.
+///
+/// # Errors
+/// They are not there, and the folder is: on a network volume they may be seen later.
+pub fn accepted(folder: &JobFolder) -> Result<Option<(Request, Plan)>> {
+    match (folder.request()?, folder.plan()?) {
+        (Some(request), Some(plan)) => Ok(Some((request, plan))),
+        _ if folder.path().is_dir() => Err(JobError::NotSeenYet { path: folder.path() }),
+        _ => Ok(None),
+    }
 }
 
 /// Sends what a plan still lacks.
