@@ -15,7 +15,7 @@
  *
  * A part with $ behind it is the end of what is concerned; a blank in a thread's name is written _.
  * What is done: an error's name; kill or kill-after, which end the process without a word; abort, as a crash does; eat,
- * which takes memory and is killed for it; hold, until the file of orders is gone; sleep-<microseconds>.
+ * which takes memory and is killed for it; hold, until the orders are others; sleep-<microseconds>.
  * With a number only the n-th call that fits an order is meant, counted in this process.
  * What was done is a line of <file>.done, but for sleeping. */
 #define _GNU_SOURCE
@@ -33,6 +33,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -79,6 +80,13 @@ static int fits(const char *concerned, const char *part)
     return strstr(concerned, part) != NULL;
 }
 
+/* Which file it is: every time that orders are given, they are another one. */
+static ino_t file_of(const char *orders)
+{
+    struct stat found;
+    return stat(orders, &found) == 0 ? found.st_ino : 0;
+}
+
 /* The error that the call is to fail with, or 0. `after` is set where the process is to end once it was made. */
 static int ordered(const char *call, const char *concerned, int *after)
 {
@@ -93,6 +101,7 @@ static int ordered(const char *call, const char *concerned, int *after)
         return 0;
     ssize_t size = syscall(SYS_read, file, text, sizeof text - 1);
     syscall(SYS_close, file);
+    ino_t given = file_of(orders);
     text[size > 0 ? size : 0] = 0;
     int index = 0;
     for (char *line = strtok_r(text, "\n", &rest); line && index < MOST_ORDERS; line = strtok_r(NULL, "\n", &rest), index++) {
@@ -115,7 +124,7 @@ static int ordered(const char *call, const char *concerned, int *after)
             eat();
         if (!strcmp(what, "kill-after"))
             *after = 1;
-        while (!strcmp(what, "hold") && syscall(SYS_faccessat, AT_FDCWD, orders, F_OK) == 0)
+        while (!strcmp(what, "hold") && file_of(orders) == given)
             usleep(5000);
         for (size_t e = 0; e < sizeof ERRORS / sizeof *ERRORS; e++)
             if (!strcmp(what, ERRORS[e].name))
@@ -254,4 +263,15 @@ int gettimeofday(struct timeval *time, void *zone)
     time->tv_sec = now.tv_sec + offset();
     time->tv_usec = now.tv_nsec / 1000;
     return 0;
+}
+
+/* Until a time of the clock of day, which the kernel takes for the right one. */
+int cnd_timedwait(cnd_t *condition, mtx_t *mutex, const struct timespec *until)
+{
+    static int (*next)(cnd_t *, mtx_t *, const struct timespec *);
+    if (!next)
+        next = (int (*)(cnd_t *, mtx_t *, const struct timespec *))dlsym(RTLD_NEXT, "cnd_timedwait");
+    struct timespec right = *until;
+    right.tv_sec -= offset();
+    return next(condition, mutex, &right);
 }

@@ -15,7 +15,13 @@ use framefleet_contract::message::submission::Submission;
 use framefleet_contract::outcome::Outcome;
 use framefleet_contract::volume::Volume;
 use framefleet_queue::client::{Client, DeadLetter};
+use framefleet_queue::topics::DEFAULT_QUEUES;
 use framefleet_queue::{Connection, Topics};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::types::RDKafkaErrorCode;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,8 +42,9 @@ pub struct Fleet {
 
 /// Of each queue: several for each worker of a test, and few to ask about.
 pub const PARTITIONS: u32 = 4;
+const SEND_PATIENCE: Duration = Duration::from_secs(10);
 /// What a fleet does to a job in a test takes at most this long.
-const PATIENCE: Duration = Duration::from_secs(150);
+pub const PATIENCE: Duration = Duration::from_secs(150);
 
 impl Fleet {
     /// On a broker that other tests use too.
@@ -131,6 +138,50 @@ impl Fleet {
         submission.job_id
     }
 
+    /// Many, which are all sent before the first is acknowledged.
+    pub fn submit_all(&self, queue: &str, ids: &[JobId], footage: &Footage) {
+        let begin = |id: &JobId| {
+            let submission = Submission { queue: queue.to_owned(), ..submission(id.as_str(), footage) };
+            self.client.submit(&submission).unwrap()
+        };
+        let pending: Vec<_> = ids.iter().map(begin).collect();
+        pending.into_iter().for_each(|pending| {
+            pending.wait().unwrap();
+        });
+    }
+
+    /// A message as nobody checks it beforehand.
+    pub fn send(&self, topic: &str, key: Option<&str>, value: &[u8]) {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap).set("message.max.bytes", "1000000");
+        let producer: FutureProducer = config.create().unwrap();
+        let record = FutureRecord::to(topic).payload(value);
+        let record = match key {
+            Some(key) => record.key(key),
+            None => record,
+        };
+        runtime().block_on(producer.send(record, SEND_PATIENCE)).unwrap();
+    }
+
+    /// Deletes what is committed, once no worker is left in the groups.
+    pub fn delete_groups(&self) {
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", &self.bootstrap).create().unwrap();
+        let queues = self.queues();
+        let groups: Vec<&str> = queues.iter().map(String::as_str).collect();
+        wait::until("the groups are deleted", || {
+            let deleted = runtime().block_on(admin.delete_groups(&groups, &AdminOptions::new())).unwrap();
+            let is_gone = |code: RDKafkaErrorCode| code == RDKafkaErrorCode::GroupIdNotFound;
+            deleted.into_iter().all(|group| group.is_ok() || group.is_err_and(|(_, code)| is_gone(code)))
+        });
+    }
+
+    /// The topics that are queues, whose groups have their names.
+    pub fn queues(&self) -> Vec<String> {
+        let segments = DEFAULT_QUEUES.iter().map(|queue| self.topics().segments(queue));
+        segments.chain([self.topics().jobs(), self.topics().finish()]).collect()
+    }
+
     pub fn cancel(&self, id: &JobId) {
         self.client.cancel(id).unwrap();
     }
@@ -172,4 +223,8 @@ pub fn submission(id: &str, footage: &Footage) -> Submission {
     submission.settings.confidence = Some(footage::CONFIDENCE);
     submission.settings.iou = Some(footage::IOU);
     submission
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }

@@ -27,6 +27,12 @@ pub const CONFIDENCE: f32 = 0.0;
 pub const IOU: f32 = 1.0;
 
 impl Footage {
+    /// One segment.
+    pub fn tiny() -> &'static Self {
+        static TINY: OnceLock<Footage> = OnceLock::new();
+        TINY.get_or_init(|| Self::make("160x96", 1))
+    }
+
     /// Six segments.
     pub fn short() -> &'static Self {
         static SHORT: OnceLock<Footage> = OnceLock::new();

@@ -42,6 +42,7 @@ pub mod footage;
 pub mod orders;
 pub mod fleet;
 pub mod oracle;
+pub mod soak;
 
 pub use call::{Call, Detector, Ended};
 pub use fleet::{Fleet, Worker};

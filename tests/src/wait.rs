@@ -14,10 +14,18 @@ pub fn until(what: &str, condition: impl FnMut() -> bool) {
 }
 
 /// The same with a deadline of its own.
-pub fn within(deadline: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+pub fn within(deadline: Duration, what: &str, condition: impl FnMut() -> bool) {
+    assert!(is_so_within(deadline, condition), "still not so after {deadline:?}: {what}");
+}
+
+/// Waits until `condition` holds, and says whether it came to that.
+pub fn is_so_within(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let started = Instant::now();
     while !condition() {
-        assert!(started.elapsed() < deadline, "still not so after {deadline:?}: {what}");
+        if started.elapsed() > deadline {
+            return false;
+        }
         thread::park_timeout(PAUSE);
     }
+    true
 }

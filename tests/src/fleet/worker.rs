@@ -139,7 +139,9 @@ impl Worker {
     /// Its exit status, or `None` where a signal ended it.
     pub fn wait_for_end(&mut self) -> Option<i32> {
         wait::until("the worker has ended", || self.has_ended());
-        self.process.wait().unwrap().code()
+        let status = self.process.wait().unwrap();
+        println!("{}: {status}", self.log.display());
+        status.code()
     }
 
     /// What it said so far.

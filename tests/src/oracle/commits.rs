@@ -6,7 +6,6 @@ use framefleet_contract::identity::JobId;
 use framefleet_contract::message::segment_task::SegmentTask;
 use framefleet_queue::lag::LagProbe;
 use framefleet_queue::read::From;
-use framefleet_queue::topics::DEFAULT_QUEUES;
 use framefleet_queue::{Reader, Record};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -23,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 impl Commits {
     pub fn read(fleet: &Fleet) -> Self {
         let mut this = Self { committed: HashMap::new(), waiting: 0 };
-        for topic in queues(fleet) {
+        for topic in fleet.queues() {
             let probe = LagProbe::new(fleet.connection(), &topic).unwrap();
             for lag in probe.ask().unwrap() {
                 this.waiting += lag.end.saturating_sub(lag.committed).max(0) as u64;
@@ -90,7 +89,7 @@ struct Messages {
 impl Messages {
     fn read(fleet: &Fleet, commits: &Commits) -> Self {
         let (topics, mut this) = (fleet.topics(), Self::default());
-        let mut reader = Reader::open(fleet.connection(), &queues(fleet), From::Beginning).unwrap();
+        let mut reader = Reader::open(fleet.connection(), &fleet.queues(), From::Beginning).unwrap();
         reader
             .read_all(PATIENCE, |record| {
                 if commits.is_open(&record) {
@@ -121,10 +120,4 @@ impl Messages {
                 Missing::Outcome => self.finish.contains(id) || self.segments.iter().any(|(job, _)| job == id),
             }
     }
-}
-
-fn queues(fleet: &Fleet) -> Vec<String> {
-    let topics = fleet.topics();
-    let segments = DEFAULT_QUEUES.iter().map(|queue| topics.segments(queue));
-    segments.chain([topics.jobs(), topics.finish()]).collect()
 }
