@@ -446,10 +446,10 @@ impl ConsumerContext for Membership {
     }
 }
 
-/// Fails unless the topic is there.
-pub fn check_topic(connection: &Connection, topic: &str) -> Result<u32, QueueError> {
+/// Fails unless all these topics are there. Gives how many partitions each has.
+pub fn check_topics(connection: &Connection, topics: &[String]) -> Result<Vec<u32>, QueueError> {
     let consumer: BaseConsumer = connection.config().create().map_err(|e| connection.refused(&e))?;
-    partitions(&consumer, connection, topic)
+    topics.iter().map(|topic| partitions(&consumer, connection, topic)).collect()
 }
 
 /// How many partitions the topic has.

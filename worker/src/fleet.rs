@@ -161,9 +161,8 @@ fn check_topics(settings: &Settings) -> Result<()> {
     let topics = settings.connection.topics();
     let always = [topics.jobs(), topics.finish(), topics.outcomes(), topics.status(), topics.control()];
     let queues = settings.queues.keys().map(|queue| topics.segments(queue));
-    for topic in always.into_iter().chain([topics.workers(), topics.dead_letters()]).chain(queues) {
-        framefleet_queue::consume::check_topic(&settings.connection, &topic)?;
-    }
+    let all: Vec<String> = always.into_iter().chain([topics.workers(), topics.dead_letters()]).chain(queues).collect();
+    framefleet_queue::consume::check_topics(&settings.connection, &all)?;
     Ok(())
 }
 

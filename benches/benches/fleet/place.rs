@@ -108,12 +108,16 @@ impl Fleet<'_> {
     /// A worker, which is ready when this comes back.
     pub fn worker(&self, name: &str, cores: Option<&str>, arguments: &[&str]) -> Result<Worker, Failure> {
         let log = self.place.folder.path().join(format!("{}-{name}.log", self.prefix));
-        let mut command = self.command(cores, &["worker", "--models"]);
-        command.arg(self.place.models()).arg("--out").arg(&self.results).args(arguments);
+        let mut command = self.command(cores, &["worker"]);
+        command.arg("--models").arg(self.place.models()).arg("--out").arg(&self.results).args(arguments);
         let process = command.stderr(fs::File::create(&log)?).stdout(Stdio::null()).spawn()?;
-        let worker = Worker { process, log };
-        until("a worker is ready", || fs::read_to_string(&worker.log).is_ok_and(|log| log.contains(" ready")))?;
-        Ok(worker)
+        let mut worker = Worker { process, log };
+        let mut has_ended = false;
+        until("a worker is ready", || {
+            has_ended = worker.process.try_wait().is_ok_and(|status| status.is_some());
+            has_ended || fs::read_to_string(&worker.log).is_ok_and(|log| log.contains(" ready"))
+        })?;
+        if has_ended { Err(fs::read_to_string(&worker.log)?.into()) } else { Ok(worker) }
     }
 
     /// The program, told about this fleet.

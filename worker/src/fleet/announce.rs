@@ -12,6 +12,7 @@ use framefleet_contract::message::status::{Progress, Status, Step};
 use framefleet_contract::message::{HANDED_BACK_HEADER, MOST_BYTES, dead_letter, to_json};
 use framefleet_contract::plan::Plan;
 use framefleet_contract::request::Request;
+use framefleet_queue::consume::check_topics;
 use framefleet_queue::topics::partition_of;
 use framefleet_queue::{Connection, Delivery, Outgoing, Publisher, QueueError, Topics};
 use std::collections::HashMap;
@@ -175,13 +176,14 @@ impl Announcer {
         if let Some(partitions) = known.get(queue) {
             return Ok(*partitions);
         }
-        let partitions = framefleet_queue::consume::check_topic(&self.connection, &self.topics().segments(queue));
+        let partitions = check_topics(&self.connection, &[self.topics().segments(queue)]);
         let partitions = partitions.map_err(|error| match error {
             QueueError::Topics { .. } => {
                 JobError::BadRequest(format!("this fleet has no queue {queue}; ask for another"))
             }
             other => JobError::Queue(other),
         })?;
+        let partitions = partitions.first().copied().unwrap_or(1);
         known.insert(queue.to_owned(), partitions);
         Ok(partitions)
     }
