@@ -61,12 +61,12 @@ impl Reader {
         let mut behind = HashMap::new();
         for topic in topics {
             for partition in 0..partitions(&consumer, connection, topic)? as i32 {
-                let (first, end) = consumer.fetch_watermarks(topic, partition, PATIENCE).map_err(|e| failed(&e))?;
+                let (first, end) = connection.ask(|| consumer.fetch_watermarks(topic, partition, PATIENCE))?;
                 let start = match from {
                     From::Beginning => first,
                     From::Now => end,
                     From::Last(time) => {
-                        said_since(&consumer, topic, partition, time).map_err(|e| failed(&e))?.unwrap_or(end)
+                        connection.ask(|| said_since(&consumer, topic, partition, time))?.unwrap_or(end)
                     }
                 };
                 if end > start {

@@ -6,7 +6,8 @@ use framefleet_contract::identity::JobId;
 use framefleet_contract::message::submission::is_queue;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataTopic;
 use std::collections::BTreeMap;
 
 /// The names of a fleet's topics and consumer groups, which all begin with its prefix.
@@ -177,7 +178,7 @@ pub async fn apply(connection: &Connection, layout: &Layout) -> Result<Vec<Appli
             differs: Vec::new(),
         };
         match result {
-            Ok(_) => {}
+            Ok(_) => wait_for_leaders(&admin, connection, topic)?,
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {
                 this.partitions = partitions(&admin, connection, topic)?;
                 this.differs = differences(&admin, connection, topic, settings, &options).await?;
@@ -213,6 +214,22 @@ fn settings_of(kind: Kind, layout: &Layout) -> Settings {
         // What was given up waits for a person.
         Kind::Log => BTreeMap::from([("cleanup.policy", "delete".to_owned()), ("retention.ms", "-1".to_owned())]),
     }
+}
+
+/// A topic that was just made can be used once its partitions have leaders.
+fn wait_for_leaders(
+    admin: &AdminClient<DefaultClientContext>,
+    connection: &Connection,
+    topic: &str,
+) -> Result<(), QueueError> {
+    connection.ask(|| {
+        let metadata = admin.inner().fetch_metadata(Some(topic), PATIENCE)?;
+        let mut partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions).peekable();
+        if partitions.peek().is_some() && partitions.all(|partition| partition.leader() >= 0) {
+            return Ok(());
+        }
+        Err(KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable))
+    })
 }
 
 /// How many partitions a topic has, by the broker's own answer.
