@@ -34,6 +34,9 @@ fn the_example_submits_a_video_and_reads_its_tracks() {
     assert!(refused.status == Some(1), "{refused}");
 }
 
+/// Of the messages below, the first ones that are good.
+const TAKEN: usize = 6;
+
 #[test]
 fn the_schema_takes_and_refuses_what_the_program_does() {
     let request = |change: &dyn Fn(&mut Value)| {
@@ -95,7 +98,6 @@ fn the_schema_takes_and_refuses_what_the_program_does() {
         json!({"version": 1, "job_id": "a", "source": "x"}),
         json!([]),
     ];
-    const TAKEN: usize = 6;
     let verdicts = verdicts("job", &messages);
     for (n, (message, verdict)) in messages.iter().zip(&verdicts).enumerate() {
         let parsed = JobMessage::parse(Some(b"a"), message.to_string().as_bytes());
