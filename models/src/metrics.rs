@@ -13,6 +13,7 @@ pub fn describe() {
     count_states([0; STATES.len()]);
     counter!("framefleet_model_checks_total", "result" => "ready").absolute(0);
     counter!("framefleet_model_swaps_total").absolute(0);
+    let _ = histogram!("framefleet_model_check_seconds");
 }
 
 /// The names of the states, in the order of the counts.

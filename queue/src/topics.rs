@@ -6,7 +6,8 @@ use framefleet_contract::identity::JobId;
 use framefleet_contract::message::submission::is_queue;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataTopic;
 use std::collections::BTreeMap;
 
 /// The names of a fleet's topics and consumer groups, which all begin with its prefix.
@@ -177,7 +178,7 @@ pub async fn apply(connection: &Connection, layout: &Layout) -> Result<Vec<Appli
             differs: Vec::new(),
         };
         match result {
-            Ok(_) => await_topic(&admin, connection, topic)?,
+            Ok(_) => wait_for_leaders(&admin, connection, topic)?,
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {
                 this.partitions = partitions(&admin, connection, topic)?;
                 this.differs = differences(&admin, connection, topic, settings, &options).await?;
@@ -215,21 +216,20 @@ fn settings_of(kind: Kind, layout: &Layout) -> Settings {
     }
 }
 
-/// Comes back when the broker that is asked knows a topic that was made: the controller knows it earlier, and whoever is
-/// told that the topics are there may start workers at once.
-fn await_topic(
+/// A topic that was just made can be used once its partitions have leaders.
+fn wait_for_leaders(
     admin: &AdminClient<DefaultClientContext>,
     connection: &Connection,
     topic: &str,
 ) -> Result<(), QueueError> {
-    let begin = std::time::Instant::now();
-    while partitions(admin, connection, topic)? == 0 {
-        if begin.elapsed() > PATIENCE {
-            return Err(QueueError::Topics { reason: format!("{topic} was made and cannot be seen") });
+    connection.ask(|| {
+        let metadata = admin.inner().fetch_metadata(Some(topic), PATIENCE)?;
+        let mut partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions).peekable();
+        if partitions.peek().is_some() && partitions.all(|partition| partition.leader() >= 0) {
+            return Ok(());
         }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    Ok(())
+        Err(KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable))
+    })
 }
 
 /// How many partitions a topic has, by the broker's own answer.

@@ -290,6 +290,8 @@ impl Crew {
             if looked.elapsed() >= VOLUME_PERIOD {
                 looked = Instant::now();
                 self.worker.standing.look_at(&self.worker.volume, settings.least_free);
+                // Otherwise what is measured would pile up as long as nobody asks for it.
+                settings.metrics.run_upkeep();
             }
             let pause = !self.worker.standing.takes_work();
             self.intakes.iter().for_each(|intake| intake.pause(pause));

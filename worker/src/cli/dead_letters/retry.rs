@@ -5,9 +5,10 @@ use crate::cli::kafka::KafkaFlags;
 use crate::cli::{DONE, FAILED, print_error, say};
 use crate::error::Result;
 use clap::Args;
-use framefleet_queue::client::{Client, DeadLetter};
+use framefleet_queue::client::{Client, DeadLetter, Watch};
 use framefleet_queue::retry::Retry;
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 /// Tries again what was given up, once its cause is gone
 ///
@@ -37,6 +38,10 @@ pub struct RetryLetters {
     kafka: KafkaFlags,
 }
 
+/// The broker has it, so that it comes soon.
+const PATIENCE: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_millis(20);
+
 impl RetryLetters {
     pub fn execute(&self) -> Result<u8> {
         let client = Client::new(self.kafka.connection()?)?;
@@ -46,16 +51,18 @@ impl RetryLetters {
         } else {
             self.ids.iter().map(|id| find(&letters, id)).collect::<Result<Vec<_>>>()?
         };
+        let mut watch = client.watch()?;
         let mut status = DONE;
         let mut done = HashSet::new();
         for letter in &chosen {
-            // Fresh for each, so that two letters of one job do not try it twice.
-            let board = client.board()?;
             if !done.insert((&letter.original_topic, &letter.key, &letter.value)) {
                 continue;
             }
-            match client.retry(letter, &board) {
-                Ok(retry) => say(&said(letter, &retry)),
+            match client.retry(letter, &watch.board) {
+                Ok(retry) => {
+                    say(&said(letter, &retry));
+                    see(&mut watch, &retry)?;
+                }
                 Err(error) => {
                     print_error(error.code(), &format!("{}: {error}", letter.id));
                     status = FAILED;
@@ -67,6 +74,16 @@ impl RetryLetters {
         }
         Ok(status)
     }
+}
+
+/// Waits until the board has what was submitted, so that another letter of the same job does not try it twice.
+fn see(watch: &mut Watch, retry: &Retry) -> Result<()> {
+    let Retry::Submit(submission) = retry else { return Ok(()) };
+    let begin = Instant::now();
+    while watch.board.job(&submission.job_id).is_none() && begin.elapsed() < PATIENCE {
+        watch.follow(LOOK)?;
+    }
+    Ok(())
 }
 
 fn said(letter: &DeadLetter, retry: &Retry) -> String {
