@@ -52,7 +52,7 @@ pub enum ModelError {
     )]
     RuntimeMissing { problem: String },
 
-    /// ONNX Runtime failed while it ran a model that had loaded.
+    /// ONNX Runtime failed with a model that it had loaded before.
     #[error("inference with model {model} failed: {problem}; if it happens again, check the memory that is left")]
     InferenceFailed { model: String, problem: String },
 

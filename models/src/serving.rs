@@ -66,8 +66,14 @@ impl Serving {
     }
 
     /// A session that is none of the pool's: taking one of those would leave running work without.
+    ///
+    /// # Errors
+    /// None that condemns the model: it has loaded when it was tried out, so what fails now is this process's memory.
     pub(crate) fn detector(&self) -> Result<Detector, ModelError> {
-        Detector::new(&self.runtime, &self.checked.model)
+        Detector::new(&self.runtime, &self.checked.model).map_err(|error| match error {
+            ModelError::Invalid { model, problem } => ModelError::InferenceFailed { model, problem },
+            other => other,
+        })
     }
 
     /// Frees the idle sessions; those that are leased are freed when they come back.

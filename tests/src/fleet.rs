@@ -2,7 +2,7 @@
 
 mod worker;
 
-pub use worker::{Worker, WorkerCall};
+pub use worker::{SESSION, Worker, WorkerCall};
 
 use crate::footage::{self, Footage};
 use crate::kafka::Broker;
@@ -169,7 +169,7 @@ impl Fleet {
             ClientConfig::new().set("bootstrap.servers", &self.bootstrap).create().unwrap();
         let queues = self.queues();
         let groups: Vec<&str> = queues.iter().map(String::as_str).collect();
-        wait::until("the groups are deleted", || {
+        wait::calmly("the groups are deleted", || {
             let deleted = runtime().block_on(admin.delete_groups(&groups, &AdminOptions::new())).unwrap();
             let is_gone = |code: RDKafkaErrorCode| code == RDKafkaErrorCode::GroupIdNotFound;
             deleted.into_iter().all(|group| group.is_ok() || group.is_err_and(|(_, code)| is_gone(code)))

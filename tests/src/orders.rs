@@ -41,7 +41,7 @@ impl Orders {
     }
 
     pub fn wait_until_done(&self, times: usize) {
-        wait::until("an order is followed", || self.done().len() >= times);
+        wait::calmly("an order is followed", || self.done().len() >= times);
     }
 
     /// Of whoever is to follow them.

@@ -7,25 +7,35 @@ use std::time::{Duration, Instant};
 const DEADLINE: Duration = Duration::from_mins(1);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_micros(200);
+const CALM_PAUSE: Duration = Duration::from_millis(20);
 
 /// Waits until `condition` holds; fails at the deadline.
-pub fn until(what: &str, condition: impl FnMut() -> bool) {
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    assert!(looks(DEADLINE, PAUSE, &mut condition), "still not so after {DEADLINE:?}: {what}");
+}
+
+/// The same for what takes seconds: looks rarely, so that whatever is waited for has the processor to itself.
+pub fn calmly(what: &str, condition: impl FnMut() -> bool) {
     within(DEADLINE, what, condition);
 }
 
-/// The same with a deadline of its own.
+/// As [`calmly`], with a deadline of its own.
 pub fn within(deadline: Duration, what: &str, condition: impl FnMut() -> bool) {
     assert!(is_so_within(deadline, condition), "still not so after {deadline:?}: {what}");
 }
 
-/// Waits until `condition` holds, and says whether it came to that.
+/// As [`within`], and says whether it came to that.
 pub fn is_so_within(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    looks(deadline, CALM_PAUSE, &mut condition)
+}
+
+fn looks(deadline: Duration, pause: Duration, condition: &mut dyn FnMut() -> bool) -> bool {
     let started = Instant::now();
     while !condition() {
         if started.elapsed() > deadline {
             return false;
         }
-        thread::park_timeout(PAUSE);
+        thread::park_timeout(pause);
     }
     true
 }

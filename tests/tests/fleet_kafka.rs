@@ -30,18 +30,18 @@ fn a_broker_that_is_killed_and_one_that_stands_still_are_waited_for() {
     pace.give(&[PACE]);
     let workers: Vec<Worker> = (0..2).map(|_| fleet.worker().envs(pace.environment()).started()).collect();
     let first = fleet.submit("first", Footage::long());
-    wait::until("something is done", || fleet.published(&first) > 2);
+    wait::calmly("something is done", || fleet.published(&first) > 2);
     let memory: Vec<u64> = workers.iter().map(Worker::peak_memory_mib).collect();
     broker.kill();
     let published = fleet.published(&first);
-    wait::until("work in hand is finished without it", || fleet.published(&first) > published);
+    wait::calmly("work in hand is finished without it", || fleet.published(&first) > published);
     broker.restart();
 
     let second = fleet.submit("second", Footage::long());
-    wait::until("work goes on", || fleet.published(&second) > 2);
+    wait::calmly("work goes on", || fleet.published(&second) > 2);
     broker.stop();
     let stopped = Instant::now();
-    wait::until("it stood still for long enough", || stopped.elapsed() > STANDSTILL);
+    wait::calmly("it stood still for long enough", || stopped.elapsed() > STANDSTILL);
     broker.resume();
     pace.withdraw();
     Oracle::of(&fleet).succeeded([&first, &second], Footage::long()).check();
@@ -90,28 +90,28 @@ fn latency_resets_and_lost_bytes_between_worker_and_broker_lead_to_nothing_twice
     let mut disturb = |name: &str, disturbance: &dyn Fn(&dyn Fn() -> usize)| {
         ids.push(fleet.submit(name, Footage::long()));
         let published = || fleet.published(ids.last().unwrap());
-        wait::until("something is done", || published() > 2);
+        wait::calmly("something is done", || published() > 2);
         disturbance(&published);
         assert_nothing_is_lost(fleet, &ids);
     };
     disturb("latency", &|published| {
         [Way::ToBroker, Way::ToClient].into_iter().for_each(|way| proxy.delay(way, LATENCY));
         let before = published();
-        wait::until("work goes on", || published() > before);
+        wait::calmly("work goes on", || published() > before);
         proxy.calm();
     });
     disturb("resets", &|published| {
         for _ in 0..RESETS {
             let before = published();
             assert!(proxy.reset() > 0);
-            wait::until("work goes on", || published() > before || published() == Footage::long().segments);
+            wait::calmly("work goes on", || published() > before || published() == Footage::long().segments);
         }
     });
     for way in [Way::ToBroker, Way::ToClient] {
         disturb(&format!("{way:?}"), &|published| {
             proxy.lose(way);
             let (before, begun) = (published(), Instant::now());
-            wait::until("work in hand is finished", || published() > before || begun.elapsed() > LATENCY);
+            wait::calmly("work in hand is finished", || published() > before || begun.elapsed() > LATENCY);
             proxy.calm();
             // A connection that lost bytes stays useless.
             proxy.reset();
@@ -131,11 +131,11 @@ fn a_message_that_was_sent_and_never_acknowledged_has_no_effect_the_second_time(
     let mut unheard = behind.worker();
     let id = fleet.submit("unheard", Footage::short());
     pace.wait_until_done(1);
-    wait::until("all others are done", || fleet.published(&id) == Footage::short().segments - 1);
+    wait::calmly("all others are done", || fleet.published(&id) == Footage::short().segments - 1);
     let sent = finish_messages(fleet).len();
     proxy.lose(Way::ToClient);
     pace.withdraw();
-    wait::until("the broker has it", || finish_messages(fleet).len() > sent);
+    wait::calmly("the broker has it", || finish_messages(fleet).len() > sent);
     unheard.kill();
     proxy.calm();
     let worker = fleet.worker().started();
@@ -188,7 +188,7 @@ fn committed_offsets_that_are_deleted_lead_to_a_replay_that_changes_nothing() {
 
     pace.give(&[PACE]);
     let half = fleet.submit("half", Footage::short());
-    wait::until("half of it is done", || fleet.published(&half) > 2);
+    wait::calmly("half of it is done", || fleet.published(&half) > 2);
     worker.kill();
     let published = files(&half);
     fleet.delete_groups();
@@ -205,7 +205,7 @@ fn committed_offsets_that_are_deleted_lead_to_a_replay_that_changes_nothing() {
 /// Fault 18. The lag is what there is; a queue of more weight does not keep the others waiting for ever.
 #[test]
 fn a_flood_of_submissions_is_worked_off_and_low_priority_still_moves() {
-    const FLOOD: usize = 300;
+    const FLOOD: usize = 200;
     const LOW: usize = 10;
     let fleet = Fleet::shared();
     let planner = fleet.worker().with(&["--roles", "plan"]).started();
@@ -221,7 +221,7 @@ fn a_flood_of_submissions_is_worked_off_and_low_priority_still_moves() {
 
     let worker = fleet.worker().with(&["--roles", "detect,finish"]).started();
     let ended = |ids: &[JobId]| ids.iter().filter(|id| fleet.outcome(id).is_some()).count();
-    wait::until("low priority moves", || ended(&low) > 0);
+    wait::calmly("low priority moves", || ended(&low) > 0);
     let before = ended(&high);
     assert!(before < FLOOD / 2, "{before} of {FLOOD} were done before it was low priority's turn");
     Oracle::of(&fleet).succeeded(high.iter().chain(&low), Footage::tiny()).check();

@@ -32,7 +32,7 @@ fn decode_once(what: &str, status: Option<i32>) {
     let id = fleet.submit("odd", Footage::odd());
     let neighbour = fleet.submit("neighbour", Footage::short());
     assert_eq!(lost.wait_for_end(), status, "{what}: {}", lost.log());
-    wait::until("its mark looks lost", || is_old(&fleet, &id, "attempts/00002/0"));
+    wait::calmly("its mark looks lost", || is_old(&fleet, &id, "attempts/00002/0"));
     let second = fleet.worker().started();
     Oracle::of(&fleet).succeeded([&id], Footage::odd()).succeeded([&neighbour], Footage::short()).check();
     let alone = |line: &str| line.contains("it runs alone") && line.contains("step=00002");
@@ -83,7 +83,7 @@ fn a_segment_that_kills_its_worker_every_time_is_convicted_and_its_neighbours_ar
 fn a_worker_that_has_no_memory_for_a_while_tries_again() {
     let (fleet, orders, worker) = without_memory();
     let id = fleet.submit("hungry", Footage::short());
-    wait::until("it was tried again", || worker.says("INFERENCE_FAILED"));
+    wait::calmly("it was tried again", || worker.says("INFERENCE_FAILED"));
     orders.withdraw();
     Oracle::of(&fleet).succeeded([&id], Footage::short()).check();
     assert_eq!(fleet.dead_letters(), []);
@@ -94,6 +94,7 @@ fn a_worker_that_has_no_memory_for_a_while_tries_again() {
 fn work_that_there_is_never_memory_for_is_given_up() {
     let (fleet, _orders, worker) = without_memory();
     let id = fleet.submit("starved", Footage::short());
+    wait::within(Duration::from_secs(100), "it is given up", || fleet.outcome(&id).is_some());
     Oracle::of(&fleet).failed(&id, ErrorCode::InferenceFailed).check();
     assert!(worker.says("handed back"), "{}", worker.log());
     let letters = fleet.dead_letters();
@@ -103,7 +104,7 @@ fn work_that_there_is_never_memory_for_is_given_up() {
 fn without_memory() -> (Fleet, Orders, Worker) {
     let fleet = Fleet::shared();
     let orders = Orders::new(fleet.scratch(), "memory");
-    orders.give(&["allocate infer-0 ENOMEM"]);
+    orders.give(&["new infer ENOMEM"]);
     let worker = fleet.worker().envs(orders.environment()).started();
     (fleet, orders, worker)
 }

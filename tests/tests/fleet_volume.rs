@@ -21,10 +21,10 @@ fn a_volume_that_is_nearly_full_pauses_the_intake_until_there_is_space() {
     let before = fleet.submit("before", Footage::short());
     fleet.wait_for_outcomes([&before]);
     let ballast = fill(&disk, 90);
-    wait::until("the worker takes no work", || worker.ask("/readyz").1.contains("is free, less than 20.0 %"));
+    wait::calmly("the worker takes no work", || worker.ask("/readyz").1.contains("is free, less than 20.0 %"));
     let id = fleet.submit("waits", Footage::short());
     assert_eq!(worker.ask("/livez").0, 200, "a restart makes no space");
-    wait::until("the heartbeat says so", || worker.ask("/metrics").1.contains("framefleet_worker_takes_work 0"));
+    wait::calmly("the heartbeat says so", || worker.ask("/metrics").1.contains("framefleet_worker_takes_work 0"));
     assert_eq!(fleet.published(&id), 0);
     fs::remove_file(ballast).unwrap();
     Oracle::of(&fleet).succeeded([&before, &id], Footage::short()).check();
@@ -43,7 +43,7 @@ fn a_volume_that_becomes_full_in_the_middle_of_a_job_loses_nothing() {
         orders.wait_until_done(1);
         let ballast = fill(&disk, 100);
         orders.withdraw();
-        wait::until("the worker takes no work", || worker.ask("/readyz").1.contains("no space left"));
+        wait::calmly("the worker takes no work", || worker.ask("/readyz").1.contains("no space left"));
         assert!(fleet.outcome(&id).is_none(), "{held}");
         assert_published_is_whole(&fleet, &id);
         fs::remove_file(ballast).unwrap();
@@ -105,7 +105,7 @@ fn fail_and_be_well_again(fault: &str) {
     orders.wait_until_done(1);
     let (call, error) = fault.split_once(' ').unwrap();
     orders.give(&[&format!("{call} results/ {error}")]);
-    wait::until("the worker takes no work", || worker.ask("/readyz").0 == 503 && worker.says("no work is taken"));
+    wait::calmly("the worker takes no work", || worker.ask("/readyz").0 == 503 && worker.says("no work is taken"));
     assert!(fleet.outcome(&id).is_none(), "{fault}");
     let published = fleet.published(&id);
     assert!(published < Footage::short().segments, "{fault}: nothing failed");

@@ -118,7 +118,7 @@ fn wakes_up_late(order: &str) {
     orders.withdraw();
     zombie.resume();
     // It goes on where it stood, and takes the partitions when the other one goes.
-    wait::until("its own attempt is over", || fleet.marks(&id).is_empty());
+    wait::calmly("its own attempt is over", || fleet.marks(&id).is_empty());
     other.terminate();
     assert_eq!(other.wait_for_end(), Some(0));
     let next = fleet.submit("next", Footage::short());
@@ -166,7 +166,7 @@ fn workers_that_come_and_go_do_not_stop_the_one_that_stays() {
         let before = published(&ids);
         let mut others: Vec<Worker> = (0..OTHERS).map(|_| fleet.worker().envs(orders.environment()).start()).collect();
         others.iter_mut().for_each(Worker::wait_until_ready);
-        wait::until("work goes on with eight workers", || published(&ids) > before);
+        wait::calmly("work goes on with eight workers", || published(&ids) > before);
         others.iter().for_each(Worker::terminate);
         for other in &mut others {
             assert_eq!(other.wait_for_end(), Some(0), "{}", other.log());
@@ -190,7 +190,7 @@ fn one_two_and_five_workers_give_the_bytes_of_one_process() {
         crew.iter_mut().for_each(Worker::wait_until_ready);
         let id = fleet.submit("shared", Footage::long());
         for kill in 0..kills {
-            wait::until("some of it is done", || fleet.published(&id) > 4 * kill);
+            wait::calmly("some of it is done", || fleet.published(&id) > 4 * kill);
             crew[kill].kill();
             crew[kill] = start().start();
         }
@@ -210,7 +210,7 @@ fn clocks_that_go_wrong_by_an_hour_change_nothing() {
     let mut late = start(HOUR).started();
     let _early = start(-HOUR).started();
     let ids = [fleet.submit("a", Footage::short()), fleet.submit("b", Footage::short())];
-    wait::until("something is done", || fleet.published(&ids[0]) > 1);
+    wait::calmly("something is done", || fleet.published(&ids[0]) > 1);
     late.kill();
     let _right = start(0).started();
     pace.withdraw();

@@ -105,7 +105,7 @@ impl Worker {
     }
 
     pub fn wait_until_ready(&mut self) {
-        wait::until("the worker has joined its groups", || {
+        wait::calmly("the worker has joined its groups", || {
             assert!(!self.has_ended(), "the worker ended: {}", self.log());
             self.says("fleet: ready")
         });
@@ -138,7 +138,7 @@ impl Worker {
 
     /// Its exit status, or `None` where a signal ended it.
     pub fn wait_for_end(&mut self) -> Option<i32> {
-        wait::until("the worker has ended", || self.has_ended());
+        wait::calmly("the worker has ended", || self.has_ended());
         let status = self.process.wait().unwrap();
         println!("{}: {status}", self.log.display());
         status.code()

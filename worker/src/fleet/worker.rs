@@ -110,8 +110,8 @@ impl Worker {
     fn after(&self, error: &JobError, delivery: &Delivery) -> Result<()> {
         let job_id = job_id_of(delivery);
         if error.code() == ErrorCode::Interrupted {
-            let was_cancelled = job_id.is_some_and(|job_id| self.cancelled.contains(&job_id));
-            return if was_cancelled && !self.hand_back.is_asked() { Ok(()) } else { Err(JobError::Interrupted) };
+            // Nothing but a cancellation stops work beside that. It may be taken back by now, since the job has its outcome.
+            return if self.hand_back.is_asked() { Err(JobError::Interrupted) } else { Ok(()) };
         }
         let shown = job_id.as_ref().map_or("?", JobId::as_str);
         let times = handed_back(delivery) + 1;
