@@ -3,13 +3,16 @@
 //! A mark is touched every second as long as its worker lives, and compared with marks that are touched on the same volume,
 //! so that no two machines' clocks need agree. A worker that stands still looks lost; it can do no harm when it wakes up,
 //! since whatever it publishes is put if absent.
+//!
+//! Marks tell of processes, which the volume outlives: they are no results, and are not made to last.
 
-use crate::volume::{self, Put, Volume, VolumeError};
+use crate::volume::{self, Volume, VolumeError};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -128,12 +131,18 @@ const NOW: Timestamps = {
 fn put(volume: &Volume, folder: &Path, worker: &str, alone: bool) -> Result<PathBuf, VolumeError> {
     let mark = Mark { worker: worker.to_owned(), alone };
     let json = serde_json::to_vec(&mark).expect("a mark is a text and a flag");
+    let folder = volume.root().join(folder);
+    fs::create_dir_all(&folder).map_err(|e| volume::write_error(&folder, e))?;
     for n in 0_u32.. {
         let path = folder.join(n.to_string());
-        if volume.put(&path, &json)? == Put::Published {
-            let path = volume.root().join(path);
-            open_marks().insert(path.clone());
-            return Ok(path);
+        let put = File::create_new(&path).and_then(|mut file| file.write_all(&json));
+        match put {
+            Ok(()) => {
+                open_marks().insert(path.clone());
+                return Ok(path);
+            }
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(volume::write_error(&path, e)),
         }
     }
     unreachable!("a step is not attempted four billion times")
@@ -160,7 +169,6 @@ mod tests {
     use super::*;
     use crate::identity::JobId;
     use crate::job_folder::JobFolder;
-    use std::fs::File;
 
     fn folder() -> (tempfile::TempDir, JobFolder) {
         let root = tempfile::tempdir().unwrap();

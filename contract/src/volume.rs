@@ -108,6 +108,11 @@ impl Volume {
         staged.publish()
     }
 
+    /// Creates a folder that lasts. `path` is relative to the root.
+    pub fn create_folder(&self, path: &Path) -> Result<(), VolumeError> {
+        create_folders(&self.root, &self.root.join(path))
+    }
+
     /// Begins a file that will be published under `path`, which is relative to the root.
     pub fn stage(&self, path: &Path) -> Result<Staged, VolumeError> {
         self.stage_as(FOR_ALL, path)

@@ -56,7 +56,8 @@ pub struct Detector {
     name: String,
     manifest: Manifest,
     session: Session,
-    prepared: Option<Prepared>,
+    /// For the last geometries of pictures, since videos of several sizes may share a session. The last one is first.
+    prepared: Vec<Prepared>,
     /// Input sizes for which the outputs were seen to be what the head reads, and what they were like.
     verified: Vec<(Size, Vec<Seen>)>,
     outputs: Outputs,
@@ -64,6 +65,9 @@ pub struct Detector {
     detections: Vec<Detection>,
     times: StageTimes,
 }
+
+/// Each has an input tensor of some MB.
+const GEOMETRIES: usize = 3;
 
 /// What depends on the pictures' geometry.
 struct Prepared {
@@ -85,7 +89,7 @@ impl Detector {
             name: model.name.clone(),
             manifest: model.manifest.clone(),
             session,
-            prepared: None,
+            prepared: Vec::new(),
             verified: Vec::new(),
             outputs: Outputs::default(),
             candidates: Vec::new(),
@@ -108,7 +112,7 @@ impl Detector {
         let start = Instant::now();
         self.fill(picture)?;
         let filled = Instant::now();
-        let prepared = self.prepared.as_ref().ok_or_else(|| lost(&self.name))?;
+        let prepared = self.prepared.first().ok_or_else(|| lost(&self.name))?;
         let candidates = &mut self.candidates;
         candidates.clear();
         let read = |views: &[OutputView<'_>]| {
@@ -142,7 +146,7 @@ impl Detector {
     /// [`ModelError::Invalid`] if a value in them is not finite.
     pub fn inspect(&mut self, picture: &Picture<'_>) -> Result<Vec<Seen>, ModelError> {
         self.fill(picture)?;
-        let prepared = self.prepared.as_ref().ok_or_else(|| lost(&self.name))?;
+        let prepared = self.prepared.first().ok_or_else(|| lost(&self.name))?;
         let names = &self.manifest.outputs;
         let read = |views: &[OutputView<'_>]| {
             let mut names = names.iter().zip(views);
@@ -166,11 +170,15 @@ impl Detector {
 
     /// Puts a picture into the input.
     fn fill(&mut self, picture: &Picture<'_>) -> Result<(), ModelError> {
-        let prepared = match self.prepared.take() {
-            Some(prepared) if prepared.preprocessor.fits(picture) => prepared,
-            _ => self.prepare(picture)?,
-        };
-        let Prepared { preprocessor, inputs, .. } = self.prepared.insert(prepared);
+        let known = self.prepared.iter().position(|prepared| prepared.preprocessor.fits(picture));
+        if let Some(place) = known {
+            self.prepared[..=place].rotate_right(1);
+        } else {
+            let prepared = self.prepare(picture)?;
+            self.prepared.truncate(GEOMETRIES - 1);
+            self.prepared.insert(0, prepared);
+        }
+        let Prepared { preprocessor, inputs, .. } = &mut self.prepared[0];
         inputs.fill(preprocessor, picture)
     }
 

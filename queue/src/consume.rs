@@ -1,25 +1,25 @@
 //! One consumer for one topic, on a thread of its own that never blocks.
 //!
 //! ```text
-//!            poll thread                         workers
-//! broker ─► poll ─► waiting ─► bounded channel ─► Delivery ─► ... ─► finish
-//!             │ full: pause, and go on polling                         │
-//!             └─◄─ commit the finished prefix of each partition ◄──────┘
+//!            poll thread               workers
+//! broker ─► poll ─► waiting messages ─► Delivery ─► ... ─► finish
+//!             │ enough: pause, and go on polling             │
+//!             └─◄─ commit the finished prefix ◄──────────────┘
 //! ```
 
 use crate::commit::Prefix;
 use crate::connection::{Connection, PATIENCE};
 use crate::error::QueueError;
 use crate::topics::Topics;
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Headers as _, Message};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -27,11 +27,14 @@ use std::time::{Duration, Instant};
 const POLL: Duration = Duration::from_millis(50);
 /// Between two commits.
 const COMMIT_PERIOD: Duration = Duration::from_millis(500);
+/// Messages that wait for somebody to take them, and their bytes, from which on nothing more is fetched. To go on after a
+/// pause takes librdkafka a second, so there are enough for fast work meanwhile; a message is 300 bytes, at most 64 KiB.
+const ENOUGH: usize = 1000;
+const ENOUGH_BYTES: usize = 4 << 20;
 
 /// Follows one topic as a member of its group. Dropped, it commits what is finished and leaves the group.
 #[derive(Debug)]
 pub struct Consumer {
-    deliveries: Receiver<Delivery>,
     state: Arc<State>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -67,10 +70,67 @@ impl Delivery {
     }
 }
 
-/// What the poll thread and whoever finishes messages share.
+/// Tells whoever waits for work that there may be some. Several consumers can share one.
+#[derive(Debug, Default)]
+pub struct Signal {
+    count: Mutex<u64>,
+    given: Condvar,
+}
+
+impl Signal {
+    /// What [`Signal::wait`] is to be told, so that nothing that comes meanwhile is missed.
+    pub fn now(&self) -> u64 {
+        *self.count()
+    }
+
+    /// Waits until something came since `seen`, or time is up.
+    pub fn wait(&self, seen: u64, patience: Duration) {
+        let waited = self.given.wait_timeout_while(self.count(), patience, |count| *count == seen);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn give(&self) {
+        *self.count() += 1;
+        self.given.notify_all();
+    }
+
+    fn count(&self) -> MutexGuard<'_, u64> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Messages that wait for somebody to take them.
+#[derive(Debug, Default)]
+struct Waiting {
+    messages: VecDeque<Delivery>,
+    bytes: usize,
+}
+
+impl Waiting {
+    fn push(&mut self, delivery: Delivery) {
+        self.bytes += delivery.value.len();
+        self.messages.push_back(delivery);
+    }
+
+    fn pop(&mut self) -> Option<Delivery> {
+        let delivery = self.messages.pop_front()?;
+        self.bytes -= delivery.value.len();
+        Some(delivery)
+    }
+
+    /// Half of it is fetched again before it runs out.
+    fn is_enough(&self, was_enough: bool) -> bool {
+        let share = if was_enough { 2 } else { 1 };
+        self.messages.len() >= ENOUGH / share || self.bytes >= ENOUGH_BYTES / share
+    }
+}
+
+/// What the poll thread and whoever works on messages share.
 #[derive(Debug)]
 struct State {
     topic: Arc<str>,
+    waiting: Mutex<Waiting>,
+    signal: Arc<Signal>,
     partitions: Mutex<HashMap<i32, Partition>>,
     epochs: AtomicU64,
     wants_pause: AtomicBool,
@@ -91,6 +151,10 @@ struct Partition {
 }
 
 impl State {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn partitions(&self) -> MutexGuard<'_, HashMap<i32, Partition>> {
         self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,10 +178,12 @@ impl State {
 }
 
 impl Consumer {
-    /// Joins the group of `topic`. At most `ahead` messages are handed out before somebody takes them.
-    pub fn start(connection: &Connection, topic: &str, ahead: usize) -> Result<Self, QueueError> {
+    /// Joins the group of `topic`. Gives the signal when there is something to take.
+    pub fn start(connection: &Connection, topic: &str, signal: &Arc<Signal>) -> Result<Self, QueueError> {
         let state = Arc::new(State {
             topic: topic.into(),
+            waiting: Mutex::default(),
+            signal: signal.clone(),
             partitions: Mutex::default(),
             epochs: AtomicU64::new(0),
             wants_pause: AtomicBool::new(false),
@@ -149,26 +215,31 @@ impl Consumer {
         let consumer: BaseConsumer<Membership> =
             config.create_with_context(context).map_err(|e| connection.refused(&e))?;
         consumer.subscribe(&[topic]).map_err(|e| QueueError::of(connection.brokers(), &e))?;
-        let (sender, deliveries) = bounded(ahead);
-        let polling = Polling {
-            consumer,
-            state: state.clone(),
-            sender,
-            waiting: VecDeque::new(),
-            is_paused: false,
-            commits: Instant::now(),
-        };
+        let polling = Polling { consumer, state: state.clone(), is_paused: false, commits: Instant::now() };
         let name = format!("poll {}", topic.rsplit('.').next().unwrap_or(topic));
         let thread = Builder::new().name(name).spawn(move || polling.run()).map_err(|e| QueueError::Unavailable {
             brokers: connection.brokers().to_owned(),
             reason: format!("no thread for a consumer: {e}"),
         })?;
-        Ok(Self { deliveries, state, thread: Mutex::new(Some(thread)) })
+        Ok(Self { state, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Where messages come out. Closed when the consumer ended.
-    pub fn deliveries(&self) -> &Receiver<Delivery> {
-        &self.deliveries
+    /// Takes the message that has waited longest, if there is one. While nothing is to be taken, there is none.
+    pub fn take(&self) -> Option<Delivery> {
+        if self.state.wants_pause.load(Ordering::Relaxed) {
+            return None;
+        }
+        loop {
+            // Of a partition that is somebody else's by now, he has the message too.
+            let delivery = self.state.waiting().pop()?;
+            if delivery.is_ours() {
+                return Some(delivery);
+            }
+        }
+    }
+
+    pub fn has_some(&self) -> bool {
+        !self.state.wants_pause.load(Ordering::Relaxed) && !self.state.waiting().messages.is_empty()
     }
 
     pub fn topic(&self) -> &str {
@@ -222,9 +293,6 @@ impl Drop for Consumer {
 struct Polling {
     consumer: BaseConsumer<Membership>,
     state: Arc<State>,
-    sender: Sender<Delivery>,
-    /// What came before the partitions could be paused.
-    waiting: VecDeque<Delivery>,
     is_paused: bool,
     commits: Instant,
 }
@@ -235,11 +303,13 @@ impl Polling {
             self.state.polled_ms.store(self.state.born.elapsed().as_millis() as u64, Ordering::Relaxed);
             let polled = self.consumer.poll(POLL).map(|message| message.map(|message| self.delivery(&message)));
             match polled {
-                Some(Ok(delivery)) => self.waiting.extend(delivery),
+                Some(Ok(Some(delivery))) => {
+                    self.state.waiting().push(delivery);
+                    self.state.signal.give();
+                }
                 Some(Err(error)) => self.heed(&error),
-                None => {}
+                Some(Ok(None)) | None => {}
             }
-            self.hand_out();
             self.pause_or_resume();
             if self.commits.elapsed() >= COMMIT_PERIOD {
                 self.commits = Instant::now();
@@ -289,27 +359,9 @@ impl Polling {
         }
     }
 
-    fn hand_out(&mut self) {
-        if self.state.wants_pause.load(Ordering::Relaxed) {
-            return;
-        }
-        while let Some(delivery) = self.waiting.pop_front() {
-            if !delivery.is_ours() {
-                continue;
-            }
-            match self.sender.try_send(delivery) {
-                Ok(()) => {}
-                Err(TrySendError::Full(delivery) | TrySendError::Disconnected(delivery)) => {
-                    self.waiting.push_front(delivery);
-                    break;
-                }
-            }
-        }
-    }
-
     fn pause_or_resume(&mut self) {
-        let is_full = self.sender.is_full() || !self.waiting.is_empty();
-        let pause = is_full || self.state.wants_pause.load(Ordering::Relaxed);
+        let is_enough = self.state.waiting().is_enough(self.is_paused);
+        let pause = is_enough || self.state.wants_pause.load(Ordering::Relaxed);
         let was_rebalanced = self.state.was_rebalanced.swap(false, Ordering::Relaxed);
         if pause == self.is_paused && !(pause && was_rebalanced) {
             return;
@@ -356,8 +408,11 @@ impl ClientContext for Membership {}
 impl ConsumerContext for Membership {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Revoke(list) = rebalance {
-            let revoked: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
-            commit(consumer, &self.state, Some(&revoked), CommitMode::Sync);
+            let revoked: Vec<i32> = list.elements().iter().map(TopicPartitionListElem::partition).collect();
+            // What was lost is somebody else's already: the broker would refuse, or not answer at all.
+            if !consumer.assignment_lost() {
+                commit(consumer, &self.state, Some(&revoked), CommitMode::Sync);
+            }
             self.state.partitions().retain(|partition, _| !revoked.contains(partition));
         }
     }

@@ -64,7 +64,7 @@ impl Publisher {
     pub fn new(connection: &Connection) -> Result<Self, QueueError> {
         let mut config = connection.config();
         config
-            .set("enable.idempotence", "true")
+            // Idempotence would cost each new producer half a second, and buy nothing: every message may come twice.
             .set("acks", "all")
             // As Java's clients do: one key goes to one partition, whoever sends.
             .set("partitioner", "murmur2_random")

@@ -3,11 +3,10 @@
 //! It goes when it is dropped, and with the test's process however that ends.
 
 mod jars;
-mod keeper;
 
+use crate::keeper::{self, PassingFolder};
 use crate::proxy::Proxy;
 use crate::wait;
-use keeper::PassingFolder;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;

@@ -6,7 +6,12 @@
 //!    └► Disk: a small file system            └► agreement with other rows, or with ffprobe
 //! ```
 //!
-//! The fleet's tests have a real Kafka [`Broker`], and a [`Proxy`] that disturbs the way to it.
+//! The fleet's tests have a real Kafka [`Broker`], and a [`Proxy`] that disturbs the way to it:
+//!
+//! ```text
+//! Broker ─► Fleet ─► Worker, a real process, with Orders for its system calls
+//!   Footage ─┴► submit ─► Oracle: what must be so, whatever was done to the fleet
+//! ```
 //!
 //! Whatever a test needs and does not find makes it fail, with a message that says what to install or to build.
 
@@ -30,12 +35,22 @@ pub mod wait;
 pub mod random;
 pub mod strace;
 pub mod python;
+pub mod keeper;
 pub mod kafka;
 pub mod proxy;
+pub mod footage;
+pub mod orders;
+pub mod fleet;
+pub mod oracle;
+pub mod soak;
 
 pub use call::{Call, Detector, Ended};
+pub use fleet::{Fleet, Worker};
+pub use footage::Footage;
 pub use job::Job;
 pub use kafka::Broker;
+pub use oracle::Oracle;
+pub use orders::Orders;
 pub use proxy::Proxy;
 pub use scratch::Scratch;
 pub use server::{Manner, Server};

@@ -23,10 +23,12 @@ pub fn cells() -> PathBuf {
     root().join("tests/graphs/cells.onnx")
 }
 
-/// The program under test, from the profile folder in which the running test lies: `target/release`.
+/// The program under test, from the profile folder in which the running test or program lies: `target/release`.
 pub fn framefleet() -> PathBuf {
     let test = env::current_exe().unwrap();
-    let profile = test.ancestors().find(|folder| folder.ends_with("deps")).and_then(Path::parent).unwrap();
+    let folder = test.parent().unwrap();
+    // Tests lie in a folder of their own, programs beside the one under test.
+    let profile = if folder.ends_with("deps") { folder.parent().unwrap() } else { folder };
     let program = profile.join("framefleet");
     assert!(program.is_file(), "{} is missing: run `cargo build --release` first", program.display());
     program

@@ -9,10 +9,23 @@ const DEADLINE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_micros(200);
 
 /// Waits until `condition` holds; fails at the deadline.
-pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub fn until(what: &str, condition: impl FnMut() -> bool) {
+    within(DEADLINE, what, condition);
+}
+
+/// The same with a deadline of its own.
+pub fn within(deadline: Duration, what: &str, condition: impl FnMut() -> bool) {
+    assert!(is_so_within(deadline, condition), "still not so after {deadline:?}: {what}");
+}
+
+/// Waits until `condition` holds, and says whether it came to that.
+pub fn is_so_within(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let started = Instant::now();
     while !condition() {
-        assert!(started.elapsed() < DEADLINE, "still not so after {DEADLINE:?}: {what}");
+        if started.elapsed() > deadline {
+            return false;
+        }
         thread::park_timeout(PAUSE);
     }
+    true
 }

@@ -42,6 +42,10 @@ pub enum JobError {
     PlanRefuted { reason: String },
     #[error("interrupted; what is finished stays, and the same command goes on from there")]
     Interrupted,
+    #[error(
+        "the plan in {path} is not to be seen, and a segment of it is at hand; check that all workers have one volume"
+    )]
+    NotSeenYet { path: PathBuf },
     #[error("a worker thread ended without a result; please report this")]
     ThreadLost,
     #[error("model {model} broke down ({reason}); run again, and if it is so again please report this")]
@@ -95,7 +99,7 @@ impl JobError {
             Self::SourceChanged { .. } => ErrorCode::SourceChanged,
             Self::TooDamaged { .. } => ErrorCode::InputCorrupt,
             Self::Interrupted => ErrorCode::Interrupted,
-            Self::ThreadLost | Self::PlanRefuted { .. } => ErrorCode::Internal,
+            Self::NotSeenYet { .. } | Self::ThreadLost | Self::PlanRefuted { .. } => ErrorCode::Internal,
             Self::DetectorPanicked { .. } => ErrorCode::InferenceFailed,
             Self::InferenceStalled { .. } => ErrorCode::InferenceStalled,
             Self::WorkerLost { .. } => ErrorCode::WorkerLost,

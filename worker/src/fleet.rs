@@ -102,22 +102,20 @@ impl Roles {
 const PLANNERS: usize = 2;
 /// Threads of the role `finish`: one draws a long video while another tracks.
 const FINISHERS: usize = 2;
-/// Messages that are ready for a thread beforehand. Of segments one, since whoever has none would like it.
-const AHEAD: usize = 8;
-const SEGMENTS_AHEAD: usize = 1;
 /// Between two looks at whether the worker leaves.
 const LOOK: Duration = Duration::from_millis(100);
 /// A poll thread that was not seen for so long hangs. It looks many times a second.
-const POLL_PATIENCE: Duration = Duration::from_secs(60);
+const POLL_PATIENCE: Duration = Duration::from_mins(1);
 /// Between two looks at the volume, and at what is not to be kept.
 const VOLUME_PERIOD: Duration = Duration::from_secs(2);
-const RETAIN_PERIOD: Duration = Duration::from_secs(60);
+const RETAIN_PERIOD: Duration = Duration::from_mins(1);
 /// For the last words to the broker.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Works until a signal, or until there is no work left, where that is asked for.
-pub fn run(settings: Settings, signals: &Stop) -> Result<()> {
+pub fn run(settings: &Settings, signals: &Stop) -> Result<()> {
     let volume = Volume::open(&settings.results)?;
+    check_topics(settings)?;
     let runtime = Runtime::load()?;
     let id = worker_id();
     let announcer = Announcer::new(&settings.connection, &id)?;
@@ -137,7 +135,7 @@ pub fn run(settings: Settings, signals: &Stop) -> Result<()> {
     let ends = Stop::default();
     worker.cancelled.follow(&settings.connection, &ends)?;
     let measured = Measured::default();
-    let crew = Crew::muster(&settings, &worker, &runtime, &measured)?;
+    let crew = Crew::muster(settings, &worker, &runtime, &measured)?;
     let _watchdog = crew.watch(settings.limits.stall_s);
     if let Some(address) = settings.listen {
         let bound = health::serve(address, crew.answers(settings.metrics.clone()))
@@ -153,9 +151,20 @@ pub fn run(settings: Settings, signals: &Stop) -> Result<()> {
         started: SystemTime::now(),
     };
     let heart = Heart::new(identity, measured);
-    let ended = crew.work(&settings, signals, heart);
+    let ended = crew.work(settings, signals, heart);
     ends.fail();
     ended
+}
+
+/// Fails where a topic is missing that this worker hears or speaks to.
+fn check_topics(settings: &Settings) -> Result<()> {
+    let topics = settings.connection.topics();
+    let always = [topics.jobs(), topics.finish(), topics.outcomes(), topics.status(), topics.control()];
+    let queues = settings.queues.keys().map(|queue| topics.segments(queue));
+    for topic in always.into_iter().chain([topics.workers(), topics.dead_letters()]).chain(queues) {
+        framefleet_queue::consume::check_topic(&settings.connection, &topic)?;
+    }
+    Ok(())
 }
 
 /// The threads of the roles, and where their work comes from.
@@ -166,32 +175,13 @@ struct Crew {
     threads: Vec<JoinHandle<()>>,
 }
 
-type Handle = Arc<dyn Fn(&Worker, &Delivery) -> Result<()> + Send + Sync>;
-
 impl Crew {
     fn muster(settings: &Settings, worker: &Arc<Worker>, runtime: &Runtime, measured: &Measured) -> Result<Self> {
+        // In the order in which work goes through them: so nothing is missed where it is asked whether there is any.
         let mut this = Self { worker: worker.clone(), intakes: Vec::new(), detect: None, threads: Vec::new() };
         let topics = settings.connection.topics();
         let one = |topic: String| BTreeMap::from([(String::new(), (topic, 1))]);
         let models = LoadedModels::new(&worker.volume, runtime);
-        if settings.roles.detect {
-            let role = Arc::new(DetectRole {
-                pool: InferencePool::start(settings.threads)?,
-                models: models.clone(),
-                measured: measured.clone(),
-                places: settings.places.clone(),
-            });
-            this.detect = Some(role.clone());
-            let queues = settings.queues.iter();
-            let queues = queues.map(|(queue, weight)| (queue.clone(), (topics.segments(queue), *weight))).collect();
-            let intake = Intake::start(&settings.connection, &queues, SEGMENTS_AHEAD)?;
-            this.man(
-                "detect",
-                settings.slots,
-                intake,
-                Arc::new(move |worker, delivery| role.handle(worker, delivery)),
-            )?;
-        }
         if settings.roles.plan {
             let follow = Follow { results: Some(worker.volume.clone()), ..Follow::new(&settings.models) };
             let planner = Planner {
@@ -203,20 +193,40 @@ impl Crew {
                 places: settings.places.clone(),
                 segment_seconds: settings.segment_seconds,
             };
-            let intake = Intake::start(&settings.connection, &one(topics.jobs()), AHEAD)?;
-            this.man("plan", PLANNERS, intake, Arc::new(move |worker, delivery| planner.handle(worker, delivery)))?;
+            let intake = Intake::start(&settings.connection, &one(topics.jobs()))?;
+            this.man("plan", PLANNERS, intake, move |worker, delivery| planner.handle(worker, delivery))?;
+        }
+        if settings.roles.detect {
+            let role = Arc::new(DetectRole {
+                pool: InferencePool::start(settings.threads)?,
+                models: models.clone(),
+                measured: measured.clone(),
+                places: settings.places.clone(),
+                open: std::sync::Mutex::default(),
+            });
+            this.detect = Some(role.clone());
+            let queues = settings.queues.iter();
+            let queues = queues.map(|(queue, weight)| (queue.clone(), (topics.segments(queue), *weight))).collect();
+            let intake = Intake::start(&settings.connection, &queues)?;
+            this.man("detect", settings.slots, intake, move |worker, delivery| role.handle(worker, delivery))?;
         }
         if settings.roles.finish {
             let finisher = Finisher::new(models, settings.places.clone());
-            let intake = Intake::start(&settings.connection, &one(topics.finish()), AHEAD)?;
-            this.man("finish", FINISHERS, intake, Arc::new(move |worker, delivery| finisher.handle(worker, delivery)))?;
+            let intake = Intake::start(&settings.connection, &one(topics.finish()))?;
+            this.man("finish", FINISHERS, intake, move |worker, delivery| finisher.handle(worker, delivery))?;
         }
         Ok(this)
     }
 
     /// Starts the threads of a role.
-    fn man(&mut self, role: &str, threads: usize, intake: Intake, handle: Handle) -> Result<()> {
-        let intake = Arc::new(intake);
+    fn man(
+        &mut self,
+        role: &str,
+        threads: usize,
+        intake: Intake,
+        handle: impl Fn(&Worker, &Delivery) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<()> {
+        let (intake, handle) = (Arc::new(intake), Arc::new(handle));
         self.intakes.push(intake.clone());
         for n in 0..threads {
             let (worker, intake, handle) = (self.worker.clone(), intake.clone(), handle.clone());

@@ -54,7 +54,7 @@ fn job(folder: &Path, times: u32, confidence: f32, pool: &InferencePool, serving
         recorded: None,
         segment_seconds: 1000.0,
         limits: Limits::default(),
-        progress: Display::Hidden,
+        progress: &Display::Hidden,
         stop: &stop,
     };
     let region = Region::new(ALLOCATOR);

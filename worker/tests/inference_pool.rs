@@ -3,9 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use framefleet_contract::job_folder::{JobFolder, TRACKS};
-use framefleet_contract::request::{ModelRef, Outputs, Request, Settings};
+use framefleet_contract::request::{ModelRef, Outputs, Request, Settings, Source};
 use framefleet_contract::tracker_settings::ByteTrackSettings;
 use framefleet_contract::volume::Volume;
+use framefleet_fetch::AddressRules;
 use framefleet_models::check::{Checked, Report};
 use framefleet_models::{Model, Runtime, Serving};
 use framefleet_native::ffmpeg::limits::Limits;
@@ -16,7 +17,7 @@ use framefleet_worker::interrupt::Stop;
 use framefleet_worker::job::{self, Finished, Workplace};
 use framefleet_worker::pipeline::Detected;
 use framefleet_worker::progress::Display;
-use framefleet_worker::source;
+use framefleet_worker::source::{self, Places, Roots};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Weak};
@@ -82,16 +83,22 @@ impl Bench {
     fn run(&self, results: &str, video: &Path, serving: &Arc<Serving>, stop: &Stop) -> Result<Finished> {
         let workplace = Workplace {
             volume: &self.volume(results),
+            places: &places(),
+            source_url: None,
             serving,
             pool: &self.pool,
             recorded: None,
             segment_seconds: 2.0,
             limits: limits(),
-            progress: Display::Hidden,
+            progress: &Display::Hidden,
             stop,
         };
         job::run(&request(video, serving), &workplace)
     }
+}
+
+fn places() -> Places {
+    Places::new(Roots::default(), AddressRules::default(), limits())
 }
 
 fn request(video: &Path, serving: &Serving) -> Request {
@@ -99,7 +106,8 @@ fn request(video: &Path, serving: &Serving) -> Request {
     let settings = Settings { confidence: 0.1, iou: 0.6, every: 1, classes: None, tracker };
     let model = &serving.checked().model;
     let model_ref = ModelRef { name: model.name.clone(), sha256: model.sha256.clone() };
-    Request::new(None, source::identify(video).unwrap(), model_ref, settings, Outputs::default())
+    let source = Source::File(source::identify(video).unwrap());
+    Request::new(None, source, model_ref, settings, Outputs::default())
 }
 
 fn tracks(finished: &Finished) -> Vec<u8> {
@@ -123,16 +131,17 @@ struct Opened {
 impl Opened {
     fn new(bench: &Bench, results: &str, video: &Path, serving: &Serving) -> Self {
         let request = request(video, serving);
-        let folder = job::accept(&bench.volume(results), &request).unwrap().folder;
+        let folder = job::accept(&bench.volume(results), &request, None).unwrap().folder;
         Self { request, folder }
     }
 
     fn detect(&self, bench: &Bench, serving: &Arc<Serving>, segment_seconds: f64, stop: &Stop) -> Result<Detected> {
         let limits = limits();
-        let job = job::Job { request: &self.request, folder: &self.folder };
+        let video = &places().open(&self.request, &self.folder)?;
+        let job = job::Job { request: &self.request, folder: &self.folder, video };
         let plan = job::plan(job, &job::Planning { segment_seconds, limits, stop })?;
         let missing = self.folder.missing_segments(&plan)?;
-        let progress = Display::Hidden;
+        let progress = &Display::Hidden;
         let how = job::Detecting { pool: &bench.pool, serving, recorded: None, limits, progress, stop };
         job::detect(job, &plan, &missing, &how)
     }

@@ -18,6 +18,7 @@ pub struct KafkaFlags {
     #[arg(long, value_name = "NAME", env = "FRAMEFLEET_PREFIX", default_value = "framefleet")]
     prefix: String,
 
+    #[expect(clippy::doc_markdown, reason = "help texts have no backticks")]
     /// A setting of librdkafka, such as security.protocol=sasl_ssl; can be given several times. NAME=@FILE reads the value
     /// from a file. A secret is taken from a file, or from a variable: FRAMEFLEET_KAFKA_SASL_PASSWORD is sasl.password
     #[arg(long = "kafka", value_name = "NAME=VALUE|NAME=@FILE")]

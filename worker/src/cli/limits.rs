@@ -61,6 +61,10 @@ impl LimitFlags {
     }
 
     /// Where videos may come from.
+    pub fn has_roots(&self) -> bool {
+        self.roots.iter().any(|root| !root.as_os_str().is_empty())
+    }
+
     pub fn places(&self) -> Result<Places> {
         Ok(Places::new(self.roots()?, self.address_rules()?, self.limits()))
     }

@@ -91,7 +91,7 @@ enum Role {
 
 impl Worker {
     pub fn execute(&self) -> u8 {
-        match self.prepare().and_then(|(settings, stop)| Ok(fleet::run(settings, &stop)?)) {
+        match self.prepare().and_then(|(settings, stop)| fleet::run(&settings, &stop)) {
             Ok(()) => DONE,
             Err(error) => {
                 print_error(error.code(), &error.to_string());
@@ -105,6 +105,11 @@ impl Worker {
     }
 
     fn prepare(&self) -> Result<(Settings, Stop)> {
+        if !self.limits.has_roots() {
+            tracing::warn!(
+                "no --root is given: whoever may submit jobs may have any video analysed that can be read here"
+            );
+        }
         let stop = Stop::on_signals().map_err(|e| JobError::BadRequest(format!("signals cannot be handled: {e}")))?;
         let metrics = PrometheusBuilder::new()
             .set_buckets(&crate::metrics::BUCKETS_S)
@@ -165,7 +170,7 @@ fn queue(text: &str) -> std::result::Result<(String, u32), String> {
 
 fn seconds(text: &str) -> std::result::Result<f64, String> {
     match text.parse() {
-        Ok(value) if value >= 0.0 && value <= 1e9 => Ok(value),
+        Ok(value) if (0.0..=1e9).contains(&value) => Ok(value),
         _ => Err("take a number of at least 0".to_owned()),
     }
 }

@@ -10,6 +10,7 @@ use crate::job::{self, Detecting, Job};
 use crate::progress::Display;
 use crate::source::Places;
 use framefleet_contract::attempt::Step;
+use framefleet_contract::identity::JobId;
 use framefleet_contract::job_folder::JobFolder;
 use framefleet_contract::message::finish::Finish;
 use framefleet_contract::message::parse;
@@ -17,6 +18,8 @@ use framefleet_contract::message::segment_task::SegmentTask;
 use framefleet_contract::plan::{Plan, Segment};
 use framefleet_contract::request::Request;
 use framefleet_queue::Delivery;
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
 
 /// What this role needs beside what all share.
 #[derive(Debug)]
@@ -25,6 +28,8 @@ pub struct DetectRole {
     pub models: LoadedModels,
     pub measured: Measured,
     pub places: Places,
+    /// The segments that threads of this worker are at.
+    pub open: Mutex<HashSet<(JobId, u32)>>,
 }
 
 /// A segment of a job that still has to be detected.
@@ -38,8 +43,10 @@ impl DetectRole {
     pub fn handle(&self, worker: &Worker, delivery: &Delivery) -> Result<()> {
         let task: SegmentTask = parse(delivery.key.as_deref(), &delivery.value)?;
         let folder = JobFolder::new(&worker.volume, &task.job_id);
+        // A segment may wait twice, as where a job was submitted again. Whoever is at it sees to everything.
+        let Some(_ours) = Ours::take(&self.open, &task) else { return Ok(()) };
         if let Some(work) = wanted(worker, &folder, &task)? {
-            let in_hand = worker.in_flight.begin(&task.job_id, task.segment, task.frames);
+            let in_hand = worker.in_flight.begin(&task.job_id, &task.segment, task.frames);
             let step = Step::Segment(task.segment);
             let detected = worker.attempt(&folder, &task.job_id, step, |stop| {
                 self.detect(worker, &folder, &work, &Display::Counted(in_hand.done.clone()), stop)
@@ -76,6 +83,26 @@ impl DetectRole {
     }
 }
 
+/// A segment that no other thread of this process is at.
+struct Ours<'a> {
+    open: &'a Mutex<HashSet<(JobId, u32)>>,
+    segment: (JobId, u32),
+}
+
+impl<'a> Ours<'a> {
+    fn take(open: &'a Mutex<HashSet<(JobId, u32)>>, task: &SegmentTask) -> Option<Self> {
+        let segment = (task.job_id.clone(), task.segment);
+        let is_free = open.lock().unwrap_or_else(PoisonError::into_inner).insert(segment.clone());
+        is_free.then(|| Self { open, segment })
+    }
+}
+
+impl Drop for Ours<'_> {
+    fn drop(&mut self) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.segment);
+    }
+}
+
 /// Whether somebody still waits for the segment, and what it is.
 fn wanted(worker: &Worker, folder: &JobFolder, task: &SegmentTask) -> Result<Option<Work>> {
     let is_over =
@@ -83,10 +110,22 @@ fn wanted(worker: &Worker, folder: &JobFolder, task: &SegmentTask) -> Result<Opt
     if is_over {
         return Ok(None);
     }
-    // Without a request, the job was deleted; without the segment, another plan took the place of this one.
-    let (Some(request), Some(plan)) = (folder.request()?, folder.plan()?) else { return Ok(None) };
+    let Some((request, plan)) = accepted(folder)? else { return Ok(None) };
+    // Without the segment, another plan took the place of the one that it was of.
     let segment = plan.segments.iter().find(|segment| segment.index == task.segment).copied();
     Ok(segment.map(|segment| Work { request, plan, segment }))
+}
+
+/// The request and the plan of a job of which somebody has spoken. `None` if it was deleted.
+///
+/// # Errors
+/// They are not there, and the folder is: on a network volume they may be seen later.
+pub fn accepted(folder: &JobFolder) -> Result<Option<(Request, Plan)>> {
+    match (folder.request()?, folder.plan()?) {
+        (Some(request), Some(plan)) => Ok(Some((request, plan))),
+        _ if folder.path().is_dir() => Err(JobError::NotSeenYet { path: folder.path() }),
+        _ => Ok(None),
+    }
 }
 
 /// Sends what a plan still lacks.

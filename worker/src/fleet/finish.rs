@@ -3,7 +3,7 @@
 //! Messages tell when to look, and the folder tells what is there. All messages of a job are in one partition, each sent
 //! after its segment was published: so whoever has the last one finds all segments.
 
-use super::detect::announce_plan;
+use super::detect::{accepted, announce_plan};
 use super::models::LoadedModels;
 use super::worker::Worker;
 use crate::error::Result;
@@ -20,7 +20,7 @@ use framefleet_contract::message::status::Step;
 use framefleet_contract::plan::Plan;
 use framefleet_contract::request::Request;
 use framefleet_queue::Delivery;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,23 +29,34 @@ use std::time::{Duration, Instant};
 pub struct Finisher {
     /// Jobs that a thread of this worker looks at, and whether it is asked to look again.
     open: Mutex<HashMap<JobId, bool>>,
-    /// When a job's status was said last.
-    said: Mutex<HashMap<JobId, Instant>>,
+    /// What this process heard of jobs that it has not seen end.
+    heard: Mutex<HashMap<JobId, Heard>>,
     models: LoadedModels,
     places: Places,
 }
 
+#[derive(Debug, Default)]
+struct Heard {
+    /// Segments that were said to be published: a network volume may list them only some time later.
+    segments: BTreeSet<u32>,
+    /// When the job's status was said last.
+    said: Option<Instant>,
+}
+
+/// Jobs that were heard of and not seen to end are forgotten from so many on: others ended them.
+const MOST_HEARD: usize = 10_000;
 /// Of one job, between two statuses that only count segments.
 const STATUS_PERIOD: Duration = Duration::from_millis(500);
 
 impl Finisher {
     pub fn new(models: LoadedModels, places: Places) -> Self {
-        Self { open: Mutex::default(), said: Mutex::default(), models, places }
+        Self { open: Mutex::default(), heard: Mutex::default(), models, places }
     }
 
     pub fn handle(&self, worker: &Worker, delivery: &Delivery) -> Result<()> {
         let finish: Finish = parse(delivery.key.as_deref(), &delivery.value)?;
         let job_id = &finish.job_id;
+        self.hear(&finish);
         // Whoever is at it has an earlier message of the same partition, and looks again because of this one.
         let Some(mut turn) = Turn::begin(&self.open, job_id) else { return Ok(()) };
         loop {
@@ -59,21 +70,22 @@ impl Finisher {
     fn look(&self, worker: &Worker, job_id: &JobId) -> Result<()> {
         let folder = JobFolder::new(&worker.volume, job_id);
         if folder.outcome()?.is_some() {
-            self.said().remove(job_id);
+            self.heard().remove(job_id);
             return worker.announce_outcome(&folder, job_id);
         }
         // The cancellation is in the topic of jobs, and becomes the outcome there.
         if worker.cancelled.contains(job_id) {
             return Ok(());
         }
-        let (Some(request), Some(plan)) = (folder.request()?, folder.plan()?) else { return Ok(()) };
-        let published = folder.published_segments()?;
+        let Some((request, plan)) = accepted(&folder)? else { return Ok(()) };
+        let mut published = folder.published_segments()?;
+        published.extend(self.heard().get(job_id).iter().flat_map(|heard| &heard.segments));
         let done = plan.segments.iter().filter(|segment| published.contains(&segment.index)).count();
         if done < plan.segments.len() {
             return self.say_progress(worker, &request, &plan, done);
         }
         worker.announcer.status(&request, &plan, done, Step::Tracking, &worker.hand_back)?;
-        let in_hand = worker.in_flight.begin(job_id, "finish", 0);
+        let in_hand = worker.in_flight.begin(job_id, &"finish", 0);
         let video = self.places.open(&request, &folder)?;
         let job = Job { request: &request, folder: &folder, video: &video };
         let concluded =
@@ -93,16 +105,27 @@ impl Finisher {
 
     fn say_progress(&self, worker: &Worker, request: &Request, plan: &Plan, done: usize) -> Result<()> {
         let now = Instant::now();
-        let said_before = self.said().get(&request.job_id).copied();
-        if said_before.is_some_and(|before| now.duration_since(before) < STATUS_PERIOD) {
-            return Ok(());
+        {
+            let mut heard = self.heard();
+            let said = &mut heard.entry(request.job_id.clone()).or_default().said;
+            if said.is_some_and(|before| now.duration_since(before) < STATUS_PERIOD) {
+                return Ok(());
+            }
+            *said = Some(now);
         }
-        self.said().insert(request.job_id.clone(), now);
         worker.announcer.status(request, plan, done, Step::Detecting, &worker.hand_back)
     }
 
-    fn said(&self) -> MutexGuard<'_, HashMap<JobId, Instant>> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    fn hear(&self, finish: &Finish) {
+        let mut heard = self.heard();
+        if heard.len() > MOST_HEARD {
+            heard.clear();
+        }
+        heard.entry(finish.job_id.clone()).or_default().segments.extend(finish.segment);
+    }
+
+    fn heard(&self) -> MutexGuard<'_, HashMap<JobId, Heard>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -37,7 +37,7 @@ pub struct InHand {
 }
 
 impl InFlightWork {
-    pub fn begin(&self, job_id: &JobId, step: impl ToString, frames: u64) -> InHand {
+    pub fn begin(&self, job_id: &JobId, step: &impl ToString, frames: u64) -> InHand {
         let done = Arc::new(AtomicU64::new(0));
         let item =
             Item { job_id: job_id.clone(), step: step.to_string(), frames, done: done.clone(), begun: Instant::now() };
@@ -96,11 +96,11 @@ mod tests {
         let work = InFlightWork::default();
         assert_eq!(work.time_left(), Some(Duration::ZERO));
         let job = JobId::new("a").unwrap();
-        let half = work.begin(&job, "00000", 100);
+        let half = work.begin(&job, &"00000", 100);
         assert_eq!(work.time_left(), None, "nothing is known yet");
         std::thread::sleep(Duration::from_millis(20));
         half.done.store(50, Ordering::Relaxed);
-        let nearly = work.begin(&job, "00001", 100);
+        let nearly = work.begin(&job, &"00001", 100);
         nearly.done.store(99, Ordering::Relaxed);
         assert!(work.time_left().unwrap() >= Duration::from_millis(20));
         assert_eq!(work.list()[0].frames_done, 50);

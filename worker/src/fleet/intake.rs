@@ -1,11 +1,11 @@
 //! Where a role's work comes from: one consumer for each queue, which take turns by their weights.
 
-use crossbeam_channel::{Select, TryRecvError};
 use framefleet_contract::message::segment_task::FRAMES_HEADER;
+use framefleet_queue::consume::Signal;
 use framefleet_queue::turns::Turns;
 use framefleet_queue::{Connection, Consumer, Delivery, QueueError};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The consumers of one role. Several threads take work from it.
@@ -14,31 +14,26 @@ pub struct Intake {
     /// By the queue's name.
     consumers: BTreeMap<String, Consumer>,
     turns: Mutex<Turns>,
+    signal: Arc<Signal>,
 }
 
 impl Intake {
-    /// Follows `topics`, by the queue's name, each with its weight. `ahead` messages of each are handed out beforehand.
-    pub fn start(
-        connection: &Connection,
-        topics: &BTreeMap<String, (String, u32)>,
-        ahead: usize,
-    ) -> Result<Self, QueueError> {
+    /// Follows `topics`, by the queue's name, each with its weight.
+    pub fn start(connection: &Connection, topics: &BTreeMap<String, (String, u32)>) -> Result<Self, QueueError> {
+        let signal = Arc::new(Signal::default());
         let consumer = |(queue, (topic, _)): (&String, &(String, u32))| {
-            Ok((queue.clone(), Consumer::start(connection, topic, ahead)?))
+            Ok((queue.clone(), Consumer::start(connection, topic, &signal)?))
         };
         let weights = topics.iter().map(|(queue, (_, weight))| (queue.clone(), *weight)).collect();
         let consumers = topics.iter().map(consumer).collect::<Result<_, QueueError>>()?;
-        Ok(Self { consumers, turns: Mutex::new(Turns::new(&weights)) })
+        Ok(Self { consumers, turns: Mutex::new(Turns::new(&weights)), signal })
     }
 
     /// The next piece of work, or `None` if there was none for so long.
     pub fn next(&self, patience: Duration) -> Option<Delivery> {
+        let seen = self.signal.now();
         self.take().or_else(|| {
-            let mut select = Select::new();
-            for consumer in self.consumers.values() {
-                select.recv(consumer.deliveries());
-            }
-            select.ready_timeout(patience).ok()?;
+            self.signal.wait(seen, patience);
             self.take()
         })
     }
@@ -47,16 +42,12 @@ impl Intake {
     fn take(&self) -> Option<Delivery> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let with_work = self.consumers.iter().filter(|(_, consumer)| !consumer.deliveries().is_empty());
+            let with_work = self.consumers.iter().filter(|(_, consumer)| consumer.has_some());
             let queue = turns.next(with_work.map(|(queue, _)| queue.as_str()))?.to_owned();
-            match self.consumers.get(&queue)?.deliveries().try_recv() {
-                // Somebody else has it now, who will do it before or after this one would have.
-                Ok(delivery) if !delivery.is_ours() => {}
-                Ok(delivery) => {
-                    turns.served(&queue, frames(&delivery));
-                    return Some(delivery);
-                }
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return None,
+            // There may be none where all that waited is somebody else's by now.
+            if let Some(delivery) = self.consumers.get(&queue)?.take() {
+                turns.served(&queue, frames(&delivery));
+                return Some(delivery);
             }
         }
     }

@@ -45,7 +45,7 @@ impl Planner {
         if worker.cancelled.contains(job_id) {
             return cancel(worker, job_id);
         }
-        let in_hand = worker.in_flight.begin(job_id, "plan", 0);
+        let in_hand = worker.in_flight.begin(job_id, &"plan", 0);
         worker.attempt(&folder, job_id, attempt::Step::Plan, |stop| self.plan(worker, &folder, submission, stop))?;
         drop(in_hand);
         Ok(())
@@ -130,7 +130,8 @@ fn cancel(worker: &Worker, job_id: &JobId) -> Result<()> {
         request_sha256,
     };
     folder.put_outcome(&outcome)?;
-    worker.announce_outcome(&folder, job_id)
+    worker.announce_outcome(&folder, job_id)?;
+    worker.announcer.cancellation_is_done(job_id, &worker.hand_back)
 }
 
 fn conflict(folder: &JobFolder, job_id: &JobId) -> JobError {

@@ -148,9 +148,6 @@ impl Worker {
             return Ok(());
         }
         self.announcer.outcome(folder, job_id, &self.hand_back)?;
-        if self.cancelled.contains(job_id) {
-            self.announcer.cancellation_is_done(job_id, &self.hand_back)?;
-        }
         let mut announced = announced();
         announced.push_back(job_id.clone());
         if announced.len() > ANNOUNCED {
