@@ -115,8 +115,11 @@ impl Drop for Attempt {
     }
 }
 
-/// Touches all marks of this process, as every process does that holds one for longer than a moment.
+/// Touches all marks of this process, as every process does that holds one for longer than a moment, and removes those that
+/// could not be removed when their attempts ended.
 pub fn touch_all() {
+    let over: Vec<PathBuf> = marks_over().iter().cloned().collect();
+    over.iter().for_each(|mark| remove(mark));
     for mark in open_marks().iter() {
         // One that cannot be touched only looks lost. The time is the volume's own: over NFS, the server's.
         let _ = utimensat(CWD, mark, &NOW, AtFlags::empty());
@@ -135,9 +138,12 @@ fn put(volume: &Volume, folder: &Path, worker: &str, alone: bool) -> Result<Path
     fs::create_dir_all(&folder).map_err(|e| volume::write_error(&folder, e))?;
     for n in 0_u32.. {
         let path = folder.join(n.to_string());
-        let put = File::create_new(&path).and_then(|mut file| file.write_all(&json));
-        match put {
-            Ok(()) => {
+        match File::create_new(&path).map(|mut file| file.write_all(&json)) {
+            Ok(Err(e)) => {
+                let _ = fs::remove_file(&path);
+                return Err(volume::write_error(&path, e));
+            }
+            Ok(Ok(())) => {
                 open_marks().insert(path.clone());
                 return Ok(path);
             }
@@ -150,12 +156,21 @@ fn put(volume: &Volume, folder: &Path, worker: &str, alone: bool) -> Result<Path
 
 fn remove(mark: &Path) {
     open_marks().remove(mark);
-    // A mark that cannot be removed only makes the step look lost once more than it was.
-    let _ = volume::remove_if_there(mark);
+    // One that stays would look like a loss.
+    match volume::remove_if_there(mark) {
+        Ok(()) => marks_over().remove(mark),
+        Err(_) => marks_over().insert(mark.to_owned()),
+    };
 }
 
 fn modified(path: &Path) -> Result<SystemTime, VolumeError> {
     fs::metadata(path).and_then(|metadata| metadata.modified()).map_err(|e| volume::read_error(path, e))
+}
+
+/// Marks whose attempts are over, and that are still there.
+fn marks_over() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    static MARKS: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    MARKS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The marks of this process.

@@ -173,6 +173,16 @@ impl JobFolder {
         Ok(self.plan()?.unwrap_or_else(|| plan.clone()))
     }
 
+    /// Whether the segments of the plan that begins with this one were sent to whoever works on them.
+    pub fn is_announced(&self, first_segment: u32) -> Result<bool> {
+        self.has(&announced_name(first_segment))
+    }
+
+    pub fn put_announced(&self, first_segment: u32) -> Result<()> {
+        self.volume.put(&self.folder.join(announced_name(first_segment)), b"")?;
+        Ok(())
+    }
+
     /// The packets `[start, end)` of the plan's table.
     pub fn packets(&self, start: u64, end: u64) -> Result<impl Iterator<Item = Result<PacketRow>> + use<>> {
         let path = self.path_of(PACKETS);
@@ -388,6 +398,10 @@ impl StagedSegment {
         self.writer.finish_segment(info).map_err(|e| write_error(&self.path, e))?;
         Ok(self.staged.publish()?)
     }
+}
+
+fn announced_name(first_segment: u32) -> String {
+    format!("announced-{first_segment:05}")
 }
 
 fn segment_name(index: u32) -> String {

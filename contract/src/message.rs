@@ -12,6 +12,7 @@ pub mod status;
 pub mod submission;
 
 use crate::identity::JobId;
+use crate::source_url::without_credentials;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -21,7 +22,22 @@ pub const MOST_BYTES: usize = 64 << 10;
 /// A message that says something else than its topic's messages do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}; the JSON Schemas of FrameFleet say what a message may hold")]
-pub struct SchemaError(pub String);
+pub struct SchemaError(String);
+
+/// What is said of a message may quote it.
+const LONGEST_REASON: usize = 500;
+
+impl SchemaError {
+    /// Says no more than so much, and no credentials of a URL.
+    pub fn new(reason: impl AsRef<str>) -> Self {
+        let begin: String = reason.as_ref().chars().take(LONGEST_REASON).collect();
+        Self(without_credentials(&begin))
+    }
+
+    pub fn reason(&self) -> &str {
+        &self.0
+    }
+}
 
 /// A header of a message that was tried, failed for a reason that may pass, and was sent again: how often, in decimal
 /// digits.
@@ -49,16 +65,16 @@ pub fn to_json(message: &impl Serialize) -> Vec<u8> {
 
 fn parse_json<T: DeserializeOwned>(value: &[u8]) -> Result<T, SchemaError> {
     if value.len() > MOST_BYTES {
-        return Err(SchemaError(format!("the message has {} bytes, and may have {MOST_BYTES}", value.len())));
+        return Err(SchemaError::new(format!("the message has {} bytes, and may have {MOST_BYTES}", value.len())));
     }
-    serde_json::from_slice(value).map_err(|e| SchemaError(format!("the message cannot be read: {e}")))
+    serde_json::from_slice(value).map_err(|e| SchemaError::new(format!("the message cannot be read: {e}")))
 }
 
 fn check_key(key: Option<&[u8]>, job_id: &JobId) -> Result<(), SchemaError> {
     match key {
         Some(key) if key == job_id.as_str().as_bytes() => Ok(()),
-        Some(_) => Err(SchemaError(format!("the message's key is not the id of its job, {job_id}"))),
-        None => Err(SchemaError(format!("the message has no key; it must be the id of its job, {job_id}"))),
+        Some(_) => Err(SchemaError::new(format!("the message's key is not the id of its job, {job_id}"))),
+        None => Err(SchemaError::new(format!("the message has no key; it must be the id of its job, {job_id}"))),
     }
 }
 
@@ -74,7 +90,7 @@ mod tests {
         assert_eq!(parse::<Finish>(Some(b"a"), newer).unwrap().segment, Some(3));
         let sent = Finish::of_segment(id, 3);
         assert_eq!(parse::<Finish>(Some(b"a"), &to_json(&sent)).unwrap(), sent);
-        let refused = |key: Option<&[u8]>, value: &[u8]| parse::<Finish>(key, value).unwrap_err().0;
+        let refused = |key: Option<&[u8]>, value: &[u8]| parse::<Finish>(key, value).unwrap_err().reason().to_owned();
         assert!(refused(Some(b"b"), newer).contains("key is not"));
         assert!(refused(None, newer).contains("no key"));
         assert!(refused(Some(b"a"), b"\xff").contains("cannot be read"));

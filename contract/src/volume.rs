@@ -143,6 +143,11 @@ impl Volume {
         self.probe()
     }
 
+    /// Removes the temporary files and folders in `folder` itself that no living process can own.
+    pub fn sweep_one(&self, folder: &Path) -> Result<(), VolumeError> {
+        sweep_files(&self.root.join(folder)).map(|_| ())
+    }
+
     /// Removes the temporary files in `folder` and below that no living process can own.
     pub fn sweep(&self, folder: &Path) -> Result<(), VolumeError> {
         for folder in sweep_files(&self.root.join(folder))? {
@@ -230,7 +235,9 @@ pub fn remove_if_there(path: &Path) -> Result<(), VolumeError> {
 /// A name beside `path` under which it is removed, and swept if that is cut off.
 pub(crate) fn doomed_name(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!("{TEMPORARY_PREFIX}{}-{name}", std::process::id()))
+    // Processes in containers may all have the same number.
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    path.with_file_name(format!("{TEMPORARY_PREFIX}{}-{}-{name}", std::process::id(), now.as_nanos()))
 }
 
 fn temporary_in(folder: &Path, mode: u32) -> Result<NamedTempFile, VolumeError> {

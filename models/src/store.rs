@@ -100,6 +100,11 @@ pub fn open(root: &Path, sha256: &Sha256, name: &str) -> Result<Option<Checked>>
     Ok(Some(Checked { model, report }))
 }
 
+/// How a stored model is used, without its bytes.
+pub fn manifest(root: &Path, sha256: &Sha256) -> Result<Option<Manifest>> {
+    read_json_if_there(&root.join(folder_of(sha256)).join(MANIFEST))
+}
+
 /// Keeps a comparison with the newer of the two models.
 pub fn put_comparison(volume: &Volume, comparison: &Comparison) -> Result<Put> {
     let path = folder_of(&comparison.new).join(COMPARED).join(format!("{}.json", comparison.old));

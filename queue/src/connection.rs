@@ -128,6 +128,7 @@ impl fmt::Debug for Connection {
 /// Whether a setting of librdkafka holds something that must not be seen.
 pub fn is_secret(name: &str) -> bool {
     let secret = ["password", "secret", "oauthbearer.config", "ssl.key.pem", "sasl.jaas", "token"];
+    let name = name.to_ascii_lowercase();
     secret.iter().any(|part| name.contains(part))
 }
 
@@ -153,7 +154,9 @@ pub fn settings(
         }
     }
     for (variable, value) in variables {
-        if let Some(name) = variable.strip_prefix(SETTING_VARIABLES).filter(|name| !name.is_empty()) {
+        // Kubernetes has its own about a Service that is called so.
+        let is_setting = |name: &&str| !name.is_empty() && !name.starts_with("SERVICE_") && !name.starts_with("PORT");
+        if let Some(name) = variable.strip_prefix(SETTING_VARIABLES).filter(is_setting) {
             settings.insert(name.to_ascii_lowercase().replace('_', "."), value);
         }
     }

@@ -409,10 +409,8 @@ impl ConsumerContext for Membership {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Revoke(list) = rebalance {
             let revoked: Vec<i32> = list.elements().iter().map(TopicPartitionListElem::partition).collect();
-            // What was lost is somebody else's already: the broker would refuse, or not answer at all.
-            if !consumer.assignment_lost() {
-                commit(consumer, &self.state, Some(&revoked), CommitMode::Sync);
-            }
+            // Nothing is waited for on this thread: what does not arrive in time is looked at once more by the next owner.
+            commit(consumer, &self.state, Some(&revoked), CommitMode::Async);
             self.state.partitions().retain(|partition, _| !revoked.contains(partition));
         }
     }

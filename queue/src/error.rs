@@ -38,6 +38,9 @@ impl QueueError {
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
                 Self::Topics { reason: "a topic is missing".to_owned() }
             }
+            Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessage) => {
+                Self::BadRequest("the broker does not take a message of that size".to_owned())
+            }
             Some(code) => Self::Unavailable { brokers: brokers.to_owned(), reason: code.to_string() },
             None => Self::Unavailable { brokers: brokers.to_owned(), reason: error.to_string() },
         }

@@ -216,7 +216,8 @@ fn settings_of(kind: Kind, layout: &Layout) -> Settings {
     }
 }
 
-/// A topic that was just made can be used once its partitions have leaders.
+/// Comes back when a topic that was made can be used: when the broker that is asked knows it, which the controller does
+/// earlier, and its partitions have leaders. Whoever is told that the topics are there may start workers at once.
 fn wait_for_leaders(
     admin: &AdminClient<DefaultClientContext>,
     connection: &Connection,

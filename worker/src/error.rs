@@ -115,6 +115,10 @@ impl JobError {
         }
     }
 
+    pub fn is_refuted_plan(&self) -> bool {
+        matches!(self, Self::PlanRefuted { .. })
+    }
+
     pub fn disposition(&self) -> Disposition {
         self.code().disposition()
     }

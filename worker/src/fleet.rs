@@ -21,8 +21,10 @@ mod intake;
 mod leave;
 mod measured;
 mod models;
+mod occupied;
 mod plan;
 mod retain;
+mod settle;
 mod standing;
 mod worker;
 
@@ -201,7 +203,7 @@ impl Crew {
                 models: models.clone(),
                 measured: measured.clone(),
                 places: settings.places.clone(),
-                open: std::sync::Mutex::default(),
+                open: occupied::Occupied::default(),
             });
             this.detect = Some(role.clone());
             let queues = settings.queues.iter();
@@ -329,9 +331,13 @@ impl Crew {
         let mut beaten = None;
         while self.threads.iter().any(|thread| !thread.is_finished()) {
             let left = grace.saturating_sub(begun.elapsed());
-            let fits = self.worker.in_flight.time_left().is_none_or(|time| time <= left);
-            if (!fits || left.is_zero()) && !self.worker.hand_back.is_asked() {
-                tracing::warn!("what is in hand does not fit into the time that is left: it is left to others");
+            let too_long = self.worker.in_flight.leave_what_does_not_fit(left);
+            if too_long > 0 {
+                tracing::warn!(
+                    "{too_long} pieces of work do not fit into the time that is left: they are left to others"
+                );
+            }
+            if left.is_zero() {
                 self.worker.hand_back.fail();
             }
             if due(&mut beaten, TOUCH_PERIOD) {

@@ -31,7 +31,7 @@ pub const FRAMES_HEADER: &str = "framefleet-frames";
 pub const MODEL_HEADER: &str = "framefleet-model";
 
 impl SegmentTask {
-    /// A task that was not tried yet. Frames and the model follow from the job's plan.
+    /// Frames and the model follow from the job's plan.
     pub fn new(job_id: JobId, segment: u32, queue: String, model: ModelRef, frames: u64) -> Self {
         Self { version: VERSION, job_id, segment, queue, model, frames, deadline: None }
     }

@@ -34,7 +34,7 @@ pub struct Status {
 /// How far it is. Later is greater: a reader that keeps the greatest never sees a job go backwards, whoever speaks late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Progress {
-    /// How often the plan was replaced by one of fewer segments.
+    /// The number of the plan's first segment: a plan that takes another one's place begins behind that one's last.
     pub plan: u32,
     pub step: Step,
     /// Segments that are published.

@@ -131,7 +131,9 @@ impl JobMessage {
         check_key(key, message.job_id())?;
         if message.version() != VERSION {
             let version = message.version();
-            return Err(SchemaError(format!("the message is of version {version}, and this program knows {VERSION}")));
+            return Err(SchemaError::new(format!(
+                "the message is of version {version}, and this program knows {VERSION}"
+            )));
         }
         if let Self::Request(submission) = &message {
             submission.check()?;
@@ -170,9 +172,9 @@ impl Submission {
         }
     }
 
-    /// Tells this request from every other one.
+    /// Tells this request from every other one. When it is needed makes no other request of it.
     pub fn sha256(&self) -> Sha256 {
-        Sha256::of(&super::to_json(self))
+        Sha256::of(&super::to_json(&Self { deadline: None, ..self.clone() }))
     }
 
     /// # Errors
@@ -180,7 +182,7 @@ impl Submission {
     pub fn check(&self) -> Result<(), SchemaError> {
         let within = |what: &str, value: Option<f64>| match value {
             Some(value) if !(0.0..=1.0).contains(&value) => {
-                Err(SchemaError(format!("{what} is {value}, and must be from 0 to 1")))
+                Err(SchemaError::new(format!("{what} is {value}, and must be from 0 to 1")))
             }
             _ => Ok(()),
         };
@@ -192,22 +194,22 @@ impl Submission {
         within("new_track_margin", tracker.new_track_margin)?;
         within("match_thresh", tracker.match_thresh)?;
         if self.settings.every == Some(0) {
-            return Err(SchemaError("every is 0, and must be 1 or more".to_owned()));
+            return Err(SchemaError::new("every is 0, and must be 1 or more".to_owned()));
         }
         if !fits(&self.source, LONGEST_SOURCE) {
-            return Err(SchemaError(format!("source must have 1 to {LONGEST_SOURCE} bytes, none of them 0")));
+            return Err(SchemaError::new(format!("source must have 1 to {LONGEST_SOURCE} bytes, none of them 0")));
         }
         if self.model.as_ref().is_some_and(|model| !fits(model, LONGEST_MODEL)) {
-            return Err(SchemaError(format!("model must have 1 to {LONGEST_MODEL} bytes, none of them 0")));
+            return Err(SchemaError::new(format!("model must have 1 to {LONGEST_MODEL} bytes, none of them 0")));
         }
         if !is_queue(&self.queue) {
             let queue: String = self.queue.chars().take(40).collect();
-            return Err(SchemaError(format!(
+            return Err(SchemaError::new(format!(
                 "queue {queue:?} must be 1 to 32 of a-z, 0-9 and -, not beginning with -"
             )));
         }
         if self.deadline.as_ref().is_some_and(|deadline| !is_utc(deadline)) {
-            return Err(SchemaError("deadline must be a time such as 2026-03-01T12:00:00Z".to_owned()));
+            return Err(SchemaError::new("deadline must be a time such as 2026-03-01T12:00:00Z".to_owned()));
         }
         self.check_labels()
     }
@@ -217,7 +219,7 @@ impl Submission {
             !fits(key, LONGEST_LABEL) || value.len() > LONGEST_LABEL_VALUE || value.contains('\0')
         };
         if self.labels.len() > MOST_LABELS || self.labels.iter().any(is_long) {
-            return Err(SchemaError(format!(
+            return Err(SchemaError::new(format!(
                 "there may be {MOST_LABELS} labels, of 1 to {LONGEST_LABEL} bytes with values of up to {LONGEST_LABEL_VALUE}"
             )));
         }
@@ -304,7 +306,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused_with_what_it_is() {
-        let refused = |change: fn(&mut Value)| parsed(&request(change)).unwrap_err().0;
+        let refused = |change: fn(&mut Value)| parsed(&request(change)).unwrap_err().reason().to_owned();
         for (change, what) in [
             ((|m| m["colour"] = "red".into()) as fn(&mut Value), "unknown field `colour`"),
             (|m| m["settings"] = json!({"confidance": 0.5}), "unknown field `confidance`"),
@@ -350,6 +352,7 @@ mod tests {
         let one = Submission::new(JobId::new("a").unwrap(), "x");
         assert_eq!(one.sha256(), one.clone().sha256());
         assert_ne!(one.sha256(), Submission { source: "y".into(), ..one.clone() }.sha256());
+        assert_eq!(one.sha256(), Submission { deadline: Some("x".into()), ..one.clone() }.sha256());
         assert_ne!(one.sha256(), Submission { queue: "high".into(), ..one.clone() }.sha256());
     }
 }

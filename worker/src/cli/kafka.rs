@@ -31,7 +31,10 @@ pub struct KafkaFlags {
 
 impl KafkaFlags {
     pub fn connection(&self) -> Result<Connection> {
-        let variables = std::env::vars().filter(|(name, _)| name != "FRAMEFLEET_KAFKA_CONFIG_FILE");
+        // One that is no text is none of ours.
+        let variables =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let variables = variables.filter(|(name, _)| name != "FRAMEFLEET_KAFKA_CONFIG_FILE");
         let settings = settings(self.kafka_config.as_deref(), variables, &self.kafka)?;
         Ok(Connection::new(&self.brokers, &self.prefix, settings)?)
     }

@@ -177,7 +177,7 @@ impl Submit {
             Some(id) => JobId::new(id).map_err(|e| JobError::BadRequest(e.to_string()))?,
             None => derived_id(&submission),
         };
-        submission.check().map_err(|e| JobError::BadRequest(e.0))?;
+        submission.check().map_err(|e| JobError::BadRequest(e.reason().to_owned()))?;
         Ok(submission)
     }
 

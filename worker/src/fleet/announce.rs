@@ -32,6 +32,9 @@ pub struct Announcer {
 
 /// Between two tries while the broker is away.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Of a dead letter, bytes.
+const LONGEST_KEY: usize = 1024;
+const LONGEST_REASON: usize = 4096;
 /// Segments that are on their way to the broker at once: of a long film, not all.
 const SEGMENTS_AT_ONCE: usize = 512;
 
@@ -100,7 +103,7 @@ impl Announcer {
         self.send(Outgoing::new(&self.topics().status(), status.job_id.as_str(), &to_json(&status)), stop)
     }
 
-    /// Says how a job ended, in the bytes of its `outcome.json`, and takes back that it is to be cancelled.
+    /// Says how a job ended, in the bytes of its `outcome.json`.
     pub fn outcome(&self, folder: &JobFolder, job_id: &JobId, stop: &Stop) -> Result<()> {
         let path = folder.path_of(framefleet_contract::job_folder::OUTCOME);
         let json = fs::read(&path).map_err(|e| framefleet_contract::volume::read_error(&path, e))?;
@@ -131,12 +134,13 @@ impl Announcer {
             (dead_letter::ORIGINAL_OFFSET, &offset),
             (dead_letter::ORIGINAL_TIMESTAMP, &timestamp),
             (dead_letter::ORIGINAL_CONSUMER_GROUP, group.as_bytes()),
-            (dead_letter::EXCEPTION_MESSAGE, reason.as_bytes()),
+            (dead_letter::EXCEPTION_MESSAGE, &reason.as_bytes()[..reason.floor_char_boundary(LONGEST_REASON)]),
             (dead_letter::ERROR_CODE, code.as_str().as_bytes()),
             (dead_letter::WORKER, self.worker.as_bytes()),
         ];
-        let key = String::from_utf8_lossy(delivery.key.as_deref().unwrap_or_default()).into_owned();
-        // Of a message that is too large to be read, the beginning is enough to see whose it is.
+        // Of what is too large to be read, the beginning is enough to see whose it is.
+        let key = delivery.key.as_deref().unwrap_or_default();
+        let key = String::from_utf8_lossy(&key[..key.len().min(LONGEST_KEY)]).into_owned();
         let value = &delivery.value[..delivery.value.len().min(MOST_BYTES)];
         let topic = self.topics().dead_letters();
         self.send(Outgoing { headers: &headers, ..Outgoing::new(&topic, &key, value) }, stop)

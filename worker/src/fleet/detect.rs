@@ -2,6 +2,7 @@
 
 use super::measured::Measured;
 use super::models::LoadedModels;
+use super::occupied::Occupied;
 use super::worker::Worker;
 use crate::error::{JobError, Result};
 use crate::infer::InferencePool;
@@ -18,8 +19,6 @@ use framefleet_contract::message::segment_task::SegmentTask;
 use framefleet_contract::plan::{Plan, Segment};
 use framefleet_contract::request::Request;
 use framefleet_queue::Delivery;
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
 
 /// What this role needs beside what all share.
 #[derive(Debug)]
@@ -29,7 +28,7 @@ pub struct DetectRole {
     pub measured: Measured,
     pub places: Places,
     /// The segments that threads of this worker are at.
-    pub open: Mutex<HashSet<(JobId, u32)>>,
+    pub open: Occupied<(JobId, u32)>,
 }
 
 /// A segment of a job that still has to be detected.
@@ -43,12 +42,12 @@ impl DetectRole {
     pub fn handle(&self, worker: &Worker, delivery: &Delivery) -> Result<()> {
         let task: SegmentTask = parse(delivery.key.as_deref(), &delivery.value)?;
         let folder = JobFolder::new(&worker.volume, &task.job_id);
-        // A segment may wait twice, as where a job was submitted again. Whoever is at it sees to everything.
-        let Some(_ours) = Ours::take(&self.open, &task) else { return Ok(()) };
-        if let Some(work) = wanted(worker, &folder, &task)? {
-            let in_hand = worker.in_flight.begin(&task.job_id, &task.segment, task.frames);
+        // A segment may wait twice, as where a job was submitted again.
+        let _ours = self.open.wait_for(&(task.job_id.clone(), task.segment), &worker.hand_back)?;
+        if let Some(work) = self.wanted(worker, &folder, &task)? {
+            let in_hand = worker.in_flight.begin(&task.job_id, &task.segment, task.frames, &worker.hand_back);
             let step = Step::Segment(task.segment);
-            let detected = worker.attempt(&folder, &task.job_id, step, |stop| {
+            let detected = worker.attempt(&folder, &task.job_id, step, &in_hand.stop, |stop| {
                 self.detect(worker, &folder, &work, &Display::Counted(in_hand.done.clone()), stop)
             });
             match detected {
@@ -79,41 +78,30 @@ impl DetectRole {
         let video = self.places.open(&work.request, folder)?;
         let job = Job { request: &work.request, folder, video: &video };
         let next = job::next_plan(job, &work.plan, reason)?;
-        announce_plan(worker, job, &next)
+        announce_once(worker, job, &next)
     }
-}
 
-/// A segment that no other thread of this process is at.
-struct Ours<'a> {
-    open: &'a Mutex<HashSet<(JobId, u32)>>,
-    segment: (JobId, u32),
-}
-
-impl<'a> Ours<'a> {
-    fn take(open: &'a Mutex<HashSet<(JobId, u32)>>, task: &SegmentTask) -> Option<Self> {
-        let segment = (task.job_id.clone(), task.segment);
-        let is_free = open.lock().unwrap_or_else(PoisonError::into_inner).insert(segment.clone());
-        is_free.then(|| Self { open, segment })
+    /// Whether somebody still waits for the segment, and what it is.
+    fn wanted(&self, worker: &Worker, folder: &JobFolder, task: &SegmentTask) -> Result<Option<Work>> {
+        let is_over =
+            worker.cancelled.contains(&task.job_id) || folder.has_segment(task.segment)? || folder.outcome()?.is_some();
+        if is_over {
+            return Ok(None);
+        }
+        // Without a request, the job was deleted.
+        let Some((request, plan)) = accepted(folder)? else { return Ok(None) };
+        if let Some(segment) = plan.segments.iter().find(|segment| segment.index == task.segment).copied() {
+            return Ok(Some(Work { request, plan, segment }));
+        }
+        if !is_of_former_plan(task.segment, &plan) {
+            // A later plan's, which is not to be seen here yet.
+            return Err(JobError::NotSeenYet { path: folder.path() });
+        }
+        // Whoever put the plan that took its place may have been killed before he said so.
+        let video = self.places.open(&request, folder)?;
+        announce_once(worker, Job { request: &request, folder, video: &video }, &plan)?;
+        Ok(None)
     }
-}
-
-impl Drop for Ours<'_> {
-    fn drop(&mut self) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.segment);
-    }
-}
-
-/// Whether somebody still waits for the segment, and what it is.
-fn wanted(worker: &Worker, folder: &JobFolder, task: &SegmentTask) -> Result<Option<Work>> {
-    let is_over =
-        worker.cancelled.contains(&task.job_id) || folder.has_segment(task.segment)? || folder.outcome()?.is_some();
-    if is_over {
-        return Ok(None);
-    }
-    let Some((request, plan)) = accepted(folder)? else { return Ok(None) };
-    // Without the segment, another plan took the place of the one that it was of.
-    let segment = plan.segments.iter().find(|segment| segment.index == task.segment).copied();
-    Ok(segment.map(|segment| Work { request, plan, segment }))
 }
 
 /// The request and the plan of a job of which somebody has spoken. `None` if it was deleted.
@@ -128,12 +116,22 @@ pub fn accepted(folder: &JobFolder) -> Result<Option<(Request, Plan)>> {
     }
 }
 
-/// Sends what a plan still lacks.
-pub fn announce_plan(worker: &Worker, job: Job<'_>, plan: &Plan) -> Result<()> {
+/// Whether a segment is of a plan that another one took the place of.
+pub fn is_of_former_plan(segment: u32, plan: &Plan) -> bool {
+    plan.segments.first().is_some_and(|first| segment < first.index)
+}
+
+/// Sends the segments of a plan that took another one's place, unless that was done: every message of the former plan asks
+/// for it.
+pub fn announce_once(worker: &Worker, job: Job<'_>, plan: &Plan) -> Result<()> {
+    let first = plan.segments.first().map_or(0, |first| first.index);
+    if job.folder.is_announced(first)? {
+        return Ok(());
+    }
     let missing: Vec<u32> = job.folder.missing_segments(plan)?.iter().map(|segment| segment.index).collect();
     worker.announcer.segments(job.request, plan, &missing, &worker.hand_back)?;
     if missing.is_empty() {
         worker.announcer.finish(&Finish::look(job.request.job_id.clone()), &worker.hand_back)?;
     }
-    Ok(())
+    Ok(job.folder.put_announced(first)?)
 }

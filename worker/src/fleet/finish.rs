@@ -3,10 +3,11 @@
 //! Messages tell when to look, and the folder tells what is there. All messages of a job are in one partition, each sent
 //! after its segment was published: so whoever has the last one finds all segments.
 
-use super::detect::{accepted, announce_plan};
+use super::detect::{accepted, announce_once, is_of_former_plan};
 use super::models::LoadedModels;
+use super::occupied::Occupied;
 use super::worker::Worker;
-use crate::error::Result;
+use crate::error::{JobError, Result};
 use crate::interrupt::Stop;
 use crate::job::{self, Concluded, Concluding, DoneHere, Job};
 use crate::progress::Display;
@@ -20,80 +21,70 @@ use framefleet_contract::message::status::Step;
 use framefleet_contract::plan::Plan;
 use framefleet_contract::request::Request;
 use framefleet_queue::Delivery;
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What this role needs beside what all share.
 #[derive(Debug)]
 pub struct Finisher {
-    /// Jobs that a thread of this worker looks at, and whether it is asked to look again.
-    open: Mutex<HashMap<JobId, bool>>,
-    /// What this process heard of jobs that it has not seen end.
-    heard: Mutex<HashMap<JobId, Heard>>,
+    /// Jobs that a thread of this worker looks at.
+    open: Occupied<JobId>,
+    /// When a job's status was said last.
+    said: Mutex<HashMap<JobId, Instant>>,
     models: LoadedModels,
     places: Places,
 }
 
-#[derive(Debug, Default)]
-struct Heard {
-    /// Segments that were said to be published: a network volume may list them only some time later.
-    segments: BTreeSet<u32>,
-    /// When the job's status was said last.
-    said: Option<Instant>,
-}
-
-/// Jobs that were heard of and not seen to end are forgotten from so many on: others ended them.
-const MOST_HEARD: usize = 10_000;
+/// Statuses of so many jobs are remembered; then the next ones are said a little too often.
+const MOST_SAID: usize = 10_000;
 /// Of one job, between two statuses that only count segments.
 const STATUS_PERIOD: Duration = Duration::from_millis(500);
+/// Segments that a listing lacks are looked for by name if they are so few: a network volume may list late.
+const MOST_LOOKED_FOR: usize = 32;
 
 impl Finisher {
     pub fn new(models: LoadedModels, places: Places) -> Self {
-        Self { open: Mutex::default(), heard: Mutex::default(), models, places }
+        Self { open: Occupied::default(), said: Mutex::default(), models, places }
     }
 
     pub fn handle(&self, worker: &Worker, delivery: &Delivery) -> Result<()> {
         let finish: Finish = parse(delivery.key.as_deref(), &delivery.value)?;
         let job_id = &finish.job_id;
-        self.hear(&finish);
-        // Whoever is at it has an earlier message of the same partition, and looks again because of this one.
-        let Some(mut turn) = Turn::begin(&self.open, job_id) else { return Ok(()) };
-        loop {
-            self.look(worker, job_id)?;
-            if !turn.is_asked_again() {
-                return Ok(());
-            }
-        }
-    }
-
-    fn look(&self, worker: &Worker, job_id: &JobId) -> Result<()> {
+        let _ours = self.open.wait_for(job_id, &worker.hand_back)?;
         let folder = JobFolder::new(&worker.volume, job_id);
         if folder.outcome()?.is_some() {
-            self.heard().remove(job_id);
-            return worker.announce_outcome(&folder, job_id);
+            return worker.announce_outcome_once(&folder, job_id);
         }
         // The cancellation is in the topic of jobs, and becomes the outcome there.
         if worker.cancelled.contains(job_id) {
             return Ok(());
         }
         let Some((request, plan)) = accepted(&folder)? else { return Ok(()) };
-        let mut published = folder.published_segments()?;
-        published.extend(self.heard().get(job_id).iter().flat_map(|heard| &heard.segments));
-        let done = plan.segments.iter().filter(|segment| published.contains(&segment.index)).count();
-        if done < plan.segments.len() {
-            return self.say_progress(worker, &request, &plan, done);
+        if let Some(segment) = finish.segment
+            && !folder.has_segment(segment)?
+        {
+            // It was published before this was said. So whoever has a job's last message sees all segments.
+            return Err(JobError::NotSeenYet { path: folder.path() });
         }
-        worker.announcer.status(&request, &plan, done, Step::Tracking, &worker.hand_back)?;
-        let in_hand = worker.in_flight.begin(job_id, &"finish", 0);
         let video = self.places.open(&request, &folder)?;
         let job = Job { request: &request, folder: &folder, video: &video };
+        if finish.segment.is_some_and(|segment| is_of_former_plan(segment, &plan)) {
+            announce_once(worker, job, &plan)?;
+        }
+        let missing = missing(&folder, &plan)?;
+        if missing > 0 {
+            return self.say_progress(worker, &request, &plan, plan.segments.len() - missing);
+        }
+        worker.announcer.status(&request, &plan, plan.segments.len(), Step::Tracking, &worker.hand_back)?;
+        let in_hand = worker.in_flight.begin(job_id, &"finish", 0, &worker.hand_back);
+        let step = attempt::Step::Finish;
         let concluded =
-            worker.attempt(&folder, job_id, attempt::Step::Finish, |stop| self.conclude(worker, job, &plan, stop))?;
+            worker.attempt(&folder, job_id, step, &in_hand.stop, |stop| self.conclude(worker, job, &plan, stop))?;
         drop(in_hand);
         match concluded {
             Concluded::Ended(_) => worker.announce_outcome(&folder, job_id),
-            Concluded::Refuted(next) => announce_plan(worker, job, &next),
+            Concluded::Refuted(next) => announce_once(worker, job, &next),
         }
     }
 
@@ -104,86 +95,35 @@ impl Finisher {
     }
 
     fn say_progress(&self, worker: &Worker, request: &Request, plan: &Plan, done: usize) -> Result<()> {
+        if self.is_time_to_say(&request.job_id) {
+            worker.announcer.status(request, plan, done, Step::Detecting, &worker.hand_back)?;
+        }
+        Ok(())
+    }
+
+    fn is_time_to_say(&self, job_id: &JobId) -> bool {
         let now = Instant::now();
-        {
-            let mut heard = self.heard();
-            let said = &mut heard.entry(request.job_id.clone()).or_default().said;
-            if said.is_some_and(|before| now.duration_since(before) < STATUS_PERIOD) {
-                return Ok(());
-            }
-            *said = Some(now);
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.len() > MOST_SAID {
+            said.clear();
         }
-        worker.announcer.status(request, plan, done, Step::Detecting, &worker.hand_back)
-    }
-
-    fn hear(&self, finish: &Finish) {
-        let mut heard = self.heard();
-        if heard.len() > MOST_HEARD {
-            heard.clear();
+        let is_time = said.get(job_id).is_none_or(|before| now.duration_since(*before) >= STATUS_PERIOD);
+        if is_time {
+            said.insert(job_id.clone(), now);
         }
-        heard.entry(finish.job_id.clone()).or_default().segments.extend(finish.segment);
-    }
-
-    fn heard(&self) -> MutexGuard<'_, HashMap<JobId, Heard>> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+        is_time
     }
 }
 
-/// A job that nobody else in this process looks at meanwhile.
-struct Turn<'a> {
-    open: &'a Mutex<HashMap<JobId, bool>>,
-    job_id: JobId,
-    is_over: bool,
-}
-
-impl<'a> Turn<'a> {
-    /// `None` if somebody is at it, who is asked to look again.
-    fn begin(open: &'a Mutex<HashMap<JobId, bool>>, job_id: &JobId) -> Option<Self> {
-        let mut known = open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(again) = known.get_mut(job_id) {
-            *again = true;
-            return None;
-        }
-        known.insert(job_id.clone(), false);
-        Some(Self { open, job_id: job_id.clone(), is_over: false })
+/// How many segments of the plan are not published.
+fn missing(folder: &JobFolder, plan: &Plan) -> Result<usize> {
+    let missing = folder.missing_segments(plan)?;
+    if missing.len() > MOST_LOOKED_FOR {
+        return Ok(missing.len());
     }
-
-    /// If not, the turn is over: whoever comes from now on begins one of his own.
-    fn is_asked_again(&mut self) -> bool {
-        let mut known = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let again = known.get_mut(&self.job_id).is_some_and(std::mem::take);
-        if !again {
-            known.remove(&self.job_id);
-            self.is_over = true;
-        }
-        again
+    let mut left = 0;
+    for segment in &missing {
+        left += usize::from(!folder.has_segment(segment.index)?);
     }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        if !self.is_over {
-            self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.job_id);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn whoever_comes_while_somebody_looks_has_him_look_again() {
-        let (open, job) = (Mutex::default(), JobId::new("a").unwrap());
-        let mut turn = Turn::begin(&open, &job).unwrap();
-        assert!(Turn::begin(&open, &job).is_none());
-        assert!(Turn::begin(&open, &JobId::new("b").unwrap()).is_some());
-        assert!(turn.is_asked_again());
-        assert!(!turn.is_asked_again());
-        let next = Turn::begin(&open, &job).unwrap();
-        drop(turn);
-        assert!(Turn::begin(&open, &job).is_none(), "the turn that is over took another one's place away");
-        drop(next);
-        assert!(Turn::begin(&open, &job).is_some(), "after an error");
-    }
+    Ok(left)
 }

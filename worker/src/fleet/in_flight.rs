@@ -1,5 +1,6 @@
 //! The work that is in hand, for heartbeats, for health, and to tell whether it fits into the time that is left.
 
+use crate::interrupt::Stop;
 use framefleet_contract::identity::JobId;
 use framefleet_contract::message::heartbeat::InFlight;
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ struct Item {
     frames: u64,
     done: Arc<AtomicU64>,
     begun: Instant,
+    stop: Stop,
 }
 
 /// A piece of work in hand. Dropped, it is no more.
@@ -34,18 +36,26 @@ pub struct InHand {
     number: u64,
     /// Frames that are done.
     pub done: Arc<AtomicU64>,
+    /// Asked for when it is to be left to others.
+    pub stop: Stop,
 }
 
 impl InFlightWork {
-    pub fn begin(&self, job_id: &JobId, step: &impl ToString, frames: u64) -> InHand {
-        let done = Arc::new(AtomicU64::new(0));
-        let item =
-            Item { job_id: job_id.clone(), step: step.to_string(), frames, done: done.clone(), begun: Instant::now() };
+    pub fn begin(&self, job_id: &JobId, step: &impl ToString, frames: u64, stop: &Stop) -> InHand {
+        let (done, stop) = (Arc::new(AtomicU64::new(0)), stop.for_stages());
+        let item = Item {
+            job_id: job_id.clone(),
+            step: step.to_string(),
+            frames,
+            done: done.clone(),
+            begun: Instant::now(),
+            stop: stop.clone(),
+        };
         let mut items = self.items();
         items.next += 1;
         let number = items.next;
         items.open.insert(number, item);
-        InHand { work: self.clone(), number, done }
+        InHand { work: self.clone(), number, done, stop }
     }
 
     pub fn list(&self) -> Vec<InFlight> {
@@ -62,22 +72,29 @@ impl InFlightWork {
         self.items().open.is_empty()
     }
 
-    /// Until everything in hand is done, as fast as it went so far. `None` where that cannot be said yet.
-    pub fn time_left(&self) -> Option<Duration> {
-        let left = |item: &Item| {
-            let (done, elapsed) = (item.done.load(Ordering::Relaxed), item.begun.elapsed().as_secs_f64());
-            if item.frames == 0 {
-                return Some(0.0);
-            }
-            (done > 0).then(|| elapsed / done as f64 * item.frames.saturating_sub(done) as f64)
-        };
+    /// Asks for what will not be done in the time that is left, as fast as it went so far, to be left to others. Gives how
+    /// many pieces these are. Of what has not begun to move, nothing can be said while there is time.
+    pub fn leave_what_does_not_fit(&self, left: Duration) -> usize {
         let items = self.items();
-        let longest = items.open.values().map(left).try_fold(0.0_f64, |longest, left| Some(longest.max(left?)))?;
-        Duration::try_from_secs_f64(longest).ok()
+        let fits = |item: &&Item| item.time_left().is_none_or(|time| time <= left) && !left.is_zero();
+        let too_long: Vec<&Item> = items.open.values().filter(|item| !fits(item) && !item.stop.is_asked()).collect();
+        too_long.iter().for_each(|item| item.stop.fail());
+        too_long.len()
     }
 
     fn items(&self) -> MutexGuard<'_, Items> {
         self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Item {
+    fn time_left(&self) -> Option<Duration> {
+        let done = self.done.load(Ordering::Relaxed);
+        if self.frames == 0 || done == 0 {
+            return None;
+        }
+        let a_frame = self.begun.elapsed().as_secs_f64() / done as f64;
+        Duration::try_from_secs_f64(a_frame * self.frames.saturating_sub(done) as f64).ok()
     }
 }
 
@@ -92,19 +109,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_slowest_piece_says_how_long_it_takes() {
-        let work = InFlightWork::default();
-        assert_eq!(work.time_left(), Some(Duration::ZERO));
-        let job = JobId::new("a").unwrap();
-        let half = work.begin(&job, &"00000", 100);
-        assert_eq!(work.time_left(), None, "nothing is known yet");
-        std::thread::sleep(Duration::from_millis(20));
-        half.done.store(50, Ordering::Relaxed);
-        let nearly = work.begin(&job, &"00001", 100);
-        nearly.done.store(99, Ordering::Relaxed);
-        assert!(work.time_left().unwrap() >= Duration::from_millis(20));
-        assert_eq!(work.list()[0].frames_done, 50);
-        drop((half, nearly));
+    fn only_what_does_not_fit_is_left_to_others() {
+        let (work, process, job) = (InFlightWork::default(), Stop::default(), JobId::new("a").unwrap());
+        let begin = |step: &str, done: u64| {
+            let in_hand = work.begin(&job, &step, 1_000_000, &process);
+            in_hand.done.store(done, Ordering::Relaxed);
+            in_hand
+        };
+        let (nearly, hardly, unknown) = (begin("00000", 999_999), begin("00001", 1), begin("00002", 0));
+        while work.items().open.values().any(|item| item.begun.elapsed() < Duration::from_millis(2)) {
+            std::thread::yield_now();
+        }
+        assert_eq!(work.leave_what_does_not_fit(Duration::from_secs(1)), 1);
+        assert!(hardly.stop.is_asked() && !nearly.stop.is_asked() && !unknown.stop.is_asked());
+        assert_eq!(work.leave_what_does_not_fit(Duration::ZERO), 2, "when time is up, everything");
+        assert!(!process.is_asked());
+        assert_eq!(work.list()[0].frames_done, 999_999);
+        drop((nearly, hardly, unknown));
         assert!(work.is_empty());
     }
 }

@@ -69,6 +69,7 @@ impl Intake {
 
 /// How much work a message says that it is.
 fn frames(delivery: &Delivery) -> f64 {
+    // A whole number: nobody's header makes a queue wait for ever.
     let header = delivery.headers.iter().find(|(name, _)| name == FRAMES_HEADER);
-    header.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok()).unwrap_or(1.0)
+    header.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse::<u32>().ok()).map_or(1.0, f64::from)
 }

@@ -1,7 +1,7 @@
 //! Models in a fleet: a job is pinned to one when it is planned, and from then on only the results' copy of it is used.
 
 use crate::cli::models::sandbox;
-use crate::error::Result;
+use crate::error::{JobError, Result};
 use crate::interrupt::Stop;
 use framefleet_contract::identity::Sha256;
 use framefleet_contract::request::ModelRef;
@@ -107,15 +107,18 @@ impl LoadedModels {
         Ok(serving)
     }
 
-    /// The names of its classes, without loading what is not loaded.
+    /// The names of its classes, without its bytes.
     pub fn class_names(&self, model: &ModelRef) -> Result<Vec<String>> {
-        Ok(self.serving(model)?.checked().model.manifest.classes.clone())
+        let manifest = store::manifest(self.results.root(), &model.sha256)?;
+        Ok(manifest.ok_or_else(|| not_stored(&model.sha256, &model.name))?.classes)
     }
 
     fn load(&self, sha256: &Sha256, name: &str) -> Result<Checked> {
-        store::open(self.results.root(), sha256, name)?.ok_or_else(|| {
-            let problem = format!("model {name} ({sha256}) is not in the results, where planning put it");
-            ModelError::NotFound { problem, remedy: "submit the job again".to_owned() }.into()
-        })
+        store::open(self.results.root(), sha256, name)?.ok_or_else(|| not_stored(sha256, name))
     }
+}
+
+fn not_stored(sha256: &Sha256, name: &str) -> JobError {
+    let problem = format!("model {name} ({sha256}) is not in the results, where planning put it");
+    ModelError::NotFound { problem, remedy: "submit the job again".to_owned() }.into()
 }

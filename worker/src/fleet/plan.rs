@@ -40,13 +40,14 @@ impl Planner {
         let folder = JobFolder::new(&worker.volume, job_id);
         if let Some(outcome) = folder.outcome()? {
             let same = outcome.request_sha256.as_ref().is_none_or(|sha256| *sha256 == submission.sha256());
-            return if same { worker.announce_outcome(&folder, job_id) } else { Err(conflict(&folder, job_id)) };
+            return if same { worker.announce_outcome_once(&folder, job_id) } else { Err(conflict(&folder, job_id)) };
         }
         if worker.cancelled.contains(job_id) {
             return cancel(worker, job_id);
         }
-        let in_hand = worker.in_flight.begin(job_id, &"plan", 0);
-        worker.attempt(&folder, job_id, attempt::Step::Plan, |stop| self.plan(worker, &folder, submission, stop))?;
+        let in_hand = worker.in_flight.begin(job_id, &"plan", 0, &worker.hand_back);
+        let (step, stop) = (attempt::Step::Plan, &in_hand.stop);
+        worker.attempt(&folder, job_id, step, stop, |stop| self.plan(worker, &folder, submission, stop))?;
         drop(in_hand);
         Ok(())
     }
@@ -57,12 +58,13 @@ impl Planner {
             Some(accepted) => accepted,
             None => self.resolve(worker, submission, stop)?,
         };
-        if request.submitted.as_ref().map(|submitted| &submitted.sha256) != Some(&submission.sha256()) {
-            return Err(conflict(folder, &submission.job_id));
-        }
+        refuse_another(&request, submission, folder)?;
         // Whoever accepted it may have been killed before the URL was there for others.
         let url = Places::url_of(OsStr::new(&submission.source))?;
         job::accept(&worker.volume, &request, url.as_ref())?;
+        // Another one under the same id may have been accepted at the same moment: what is there counts.
+        let request = folder.request()?.unwrap_or(request);
+        refuse_another(&request, submission, folder)?;
         let video = self.places.open(&request, folder)?;
         let job = Job { request: &request, folder, video: &video };
         let plan = job::plan(job, &Planning { segment_seconds: self.segment_seconds, limits: worker.limits, stop })?;
@@ -132,6 +134,11 @@ fn cancel(worker: &Worker, job_id: &JobId) -> Result<()> {
     folder.put_outcome(&outcome)?;
     worker.announce_outcome(&folder, job_id)?;
     worker.announcer.cancellation_is_done(job_id, &worker.hand_back)
+}
+
+fn refuse_another(request: &Request, submission: &Submission, folder: &JobFolder) -> Result<()> {
+    let is_this_one = request.submitted.as_ref().is_some_and(|submitted| submitted.sha256 == submission.sha256());
+    if is_this_one { Ok(()) } else { Err(conflict(folder, &submission.job_id)) }
 }
 
 fn conflict(folder: &JobFolder, job_id: &JobId) -> JobError {

@@ -105,7 +105,7 @@ pub fn conclude(job: Job<'_>, plan: &Plan, here: DoneHere, how: &Concluding<'_>)
 /// that counts.
 pub fn fail(folder: &JobFolder, job_id: &JobId, request_sha256: Option<Sha256>, error: &JobError) -> Result<Outcome> {
     let tracks = if folder.has(TRACKS)? { Some(tracks_file(folder)?) } else { None };
-    let failure = Failure { code: error.code(), message: error.to_string() };
+    let failure = Failure { code: error.code(), message: error.to_string().chars().take(LONGEST_MESSAGE).collect() };
     let outcome = Outcome {
         version: VERSION,
         job_id: job_id.clone(),
@@ -132,6 +132,9 @@ fn infos(folder: &JobFolder, plan: &Plan) -> Result<Vec<SegmentInfo>> {
     };
     plan.segments.iter().map(info).collect()
 }
+
+/// It names a file, and perhaps what FFmpeg said.
+const LONGEST_MESSAGE: usize = 8000;
 
 /// One, where the demuxer parts the stream rightly.
 const MOST_FRAMES_OF_A_PACKET: u64 = 4;

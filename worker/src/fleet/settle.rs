@@ -1,0 +1,138 @@
+//! What becomes of a message that was worked on.
+//!
+//! ```text
+//! Delivery ─► handle ─► done ─────────────────────────────► finish: it never comes again
+//!               │ may pass: again in place, then ─► back to the end of its queue ─► finish
+//!               │ cannot pass: outcome `failed`, dead letter ────────────────────► finish
+//!               └ told to stop: left as it is, and whoever gets the partition does it
+//! ```
+
+use super::worker::{Worker, wait};
+use crate::error::{JobError, Result};
+use crate::job;
+use framefleet_contract::identity::{JobId, Sha256};
+use framefleet_contract::job_folder::JobFolder;
+use framefleet_contract::message::HANDED_BACK_HEADER;
+use framefleet_contract::message::submission::JobMessage;
+use framefleet_contract::{Disposition, ErrorCode};
+use framefleet_queue::Delivery;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// A message that failed so often for reasons that might have passed is given up.
+const MOST_HANDED_BACK: u32 = 5;
+/// Before a message is handed back for the first time; each time twice as long. Alone in its queue it comes again at once.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Between two tries to hand back or to give up a message.
+const PAUSE: Duration = Duration::from_secs(2);
+
+impl Worker {
+    /// Has a message worked on, and sees to what becomes of it.
+    pub fn settle(&self, delivery: Delivery, handle: impl FnOnce(&Delivery) -> Result<()>) {
+        let handled = catch_unwind(AssertUnwindSafe(|| handle(&delivery))).unwrap_or(Err(JobError::ThreadLost));
+        let Err(error) = handled else { return delivery.finish() };
+        while let Err(trouble) = self.after(&error, &delivery) {
+            if self.is_leaving() {
+                // The next owner of the partition begins with it.
+                tracing::info!(topic = %delivery.topic, "left to another worker: {error}");
+                return;
+            }
+            // Nobody else has it as long as this worker has the partition.
+            tracing::warn!(topic = %delivery.topic, "{trouble}, after {error}; trying again");
+            if trouble.disposition() == Disposition::Retry {
+                self.standing.volume_failed(&trouble.to_string());
+            }
+            wait(PAUSE, &self.hand_back);
+        }
+        delivery.finish();
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.standing.is_draining() || self.hand_back.is_asked()
+    }
+
+    /// # Errors
+    /// The work was interrupted, or what is to be done about the error cannot be done.
+    fn after(&self, error: &JobError, delivery: &Delivery) -> Result<()> {
+        if error.code() == ErrorCode::Interrupted {
+            // Nothing but a cancellation stops work beside leaving. It may be taken back by now, since the job has its outcome.
+            return if self.is_leaving() { Err(JobError::Interrupted) } else { Ok(()) };
+        }
+        let job_id = job_id_of(delivery);
+        let shown = job_id.as_ref().map_or("?", JobId::as_str);
+        let times = handed_back(delivery);
+        let is_of_surroundings = self.is_of_surroundings(error.code());
+        if is_of_surroundings {
+            self.standing.volume_failed(&error.to_string());
+        }
+        if error.disposition() == Disposition::Retry && (is_of_surroundings || times + 1 < MOST_HANDED_BACK) {
+            tracing::warn!(job = shown, topic = %delivery.topic, "{}: {error}; handed back", error.code());
+            metrics::counter!("framefleet_handed_back_total").increment(1);
+            wait(FIRST_PAUSE * 2_u32.pow(times.min(4)), &self.hand_back);
+            let times = if is_of_surroundings { times } else { times + 1 };
+            return self.announcer.hand_back(delivery, times, &self.hand_back);
+        }
+        tracing::warn!(job = shown, topic = %delivery.topic, "{}: {error}; given up", error.code());
+        self.give_up(error, delivery, job_id.as_ref())
+    }
+
+    /// Ends the job as failed, unless the message says nothing true of it, and keeps the message for people to see.
+    fn give_up(&self, error: &JobError, delivery: &Delivery, job_id: Option<&JobId>) -> Result<()> {
+        if let Some(job_id) = job_id.filter(|_| is_of_its_job(error)) {
+            match self.fail(error, delivery, job_id) {
+                // What nobody can read will not be read the next time.
+                Err(trouble) if trouble.disposition() != Disposition::Retry => {
+                    tracing::error!(job = %job_id, "it cannot be ended: {trouble}");
+                }
+                other => other?,
+            }
+        }
+        metrics::counter!("framefleet_dead_letters_total", "code" => error.code().as_str()).increment(1);
+        self.announcer.dead_letter(delivery, error.code(), &error.to_string(), &self.hand_back)
+    }
+
+    fn fail(&self, error: &JobError, delivery: &Delivery, job_id: &JobId) -> Result<()> {
+        let folder = JobFolder::new(&self.volume, job_id);
+        job::fail(&folder, job_id, request_sha256(&folder, delivery), error)?;
+        self.announce_outcome(&folder, job_id)
+    }
+
+    /// What says nothing of the work, but of where it is done: trying it elsewhere or later is no try of it.
+    fn is_of_surroundings(&self, code: ErrorCode) -> bool {
+        match code {
+            ErrorCode::VolumeFull | ErrorCode::KafkaUnavailable => true,
+            // One file may be bad where the volume is well.
+            ErrorCode::VolumeIo | ErrorCode::VolumeReadOnly => self.volume.check().is_err(),
+            _ => false,
+        }
+    }
+}
+
+/// A message that nobody can read says nothing of a job, one that conflicts is of another request, and one of which nothing
+/// is to be seen may be of a job that was deleted.
+fn is_of_its_job(error: &JobError) -> bool {
+    let is_other = matches!(error.code(), ErrorCode::Schema | ErrorCode::JobConflict);
+    !is_other && !matches!(error, JobError::NotSeenYet { .. })
+}
+
+/// Of the request that was accepted or, where none was, of the one that came.
+fn request_sha256(folder: &JobFolder, delivery: &Delivery) -> Option<Sha256> {
+    if let Ok(Some(request)) = folder.request() {
+        return request.submitted.map(|submitted| submitted.sha256);
+    }
+    match JobMessage::parse(delivery.key.as_deref(), &delivery.value) {
+        Ok(JobMessage::Request(submission)) => Some(submission.sha256()),
+        _ => None,
+    }
+}
+
+/// How often a message was sent again after errors.
+fn handed_back(delivery: &Delivery) -> u32 {
+    let header = delivery.headers.iter().find(|(name, _)| name == HANDED_BACK_HEADER);
+    header.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok()).unwrap_or(0)
+}
+
+/// The job that a message is of, as its key says.
+fn job_id_of(delivery: &Delivery) -> Option<JobId> {
+    JobId::new(String::from_utf8(delivery.key.clone()?).ok()?).ok()
+}
