@@ -119,7 +119,9 @@ impl Drop for Attempt {
 /// could not be removed when their attempts ended.
 pub fn touch_all() {
     let over: Vec<PathBuf> = marks_over().iter().cloned().collect();
-    over.iter().for_each(|mark| remove(mark));
+    for mark in &over {
+        remove(mark);
+    }
     for mark in open_marks().iter() {
         // One that cannot be touched only looks lost. The time is the volume's own: over NFS, the server's.
         let _ = utimensat(CWD, mark, &NOW, AtFlags::empty());

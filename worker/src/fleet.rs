@@ -10,6 +10,7 @@
 //! was acknowledged; before that it comes again, to this worker or another, and finds what is there.
 
 mod announce;
+mod beside;
 mod cancelled;
 mod detect;
 mod finish;
@@ -35,6 +36,7 @@ use crate::interrupt::Stop;
 use crate::source::Places;
 use crate::watchdog::Watchdog;
 use announce::Announcer;
+use beside::again_and_again;
 use cancelled::Cancelled;
 use detect::DetectRole;
 use finish::Finisher;
@@ -57,6 +59,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 use worker::Worker;
@@ -108,6 +111,8 @@ const FINISHERS: usize = 2;
 const LOOK: Duration = Duration::from_millis(100);
 /// A poll thread that was not seen for so long hangs. It looks many times a second.
 const POLL_PATIENCE: Duration = Duration::from_mins(1);
+/// Marks are touched each second, unless the volume hangs.
+const BEAT_PATIENCE: Duration = Duration::from_mins(1);
 /// Between two looks at the volume, and at what is not to be kept.
 const VOLUME_PERIOD: Duration = Duration::from_secs(2);
 const RETAIN_PERIOD: Duration = Duration::from_mins(1);
@@ -259,9 +264,14 @@ impl Crew {
 
     fn answers(&self, metrics: PrometheusHandle) -> health::Answers {
         let (live, ready, started) = (self.intakes.clone(), self.intakes.clone(), self.worker.clone());
-        let worker = self.worker.clone();
+        let (worker, alive) = (self.worker.clone(), self.worker.clone());
         health::Answers {
-            live: Arc::new(move || all(&live, |consumer| consumer.since_poll() < POLL_PATIENCE, "does not poll")),
+            live: Arc::new(move || {
+                if alive.standing.since_beat() > BEAT_PATIENCE {
+                    return Err("marks and heartbeats stand still".to_owned());
+                }
+                all(&live, |consumer| consumer.since_poll() < POLL_PATIENCE, "does not poll")
+            }),
             ready: Arc::new(move || {
                 if worker.standing.is_draining() {
                     return Err("draining".to_owned());
@@ -279,69 +289,91 @@ impl Crew {
     }
 
     /// Everything beside the roles, until the worker leaves.
-    fn work(self, settings: &Settings, signals: &Stop, mut heart: Heart) -> Result<()> {
-        let mut leave = match settings.leave_when_empty {
-            Some(after) => Some(LeaveWhenEmpty::new(&settings.connection, &self.topics(), after)?),
-            None => None,
-        };
-        let (mut beaten, mut looked, mut retained) = (None, Instant::now(), Instant::now());
-        while !signals.is_asked() {
-            if due(&mut beaten, TOUCH_PERIOD) {
-                heart.beat(&self.worker);
-            }
-            if looked.elapsed() >= VOLUME_PERIOD {
-                looked = Instant::now();
-                self.worker.standing.look_at(&self.worker.volume, settings.least_free);
-                // Otherwise what is measured would pile up as long as nobody asks for it.
-                settings.metrics.run_upkeep();
-            }
+    fn work(self, settings: &Settings, signals: &Stop, heart: Heart) -> Result<()> {
+        let is_time_to_leave = Arc::new(AtomicBool::new(false));
+        let ends = Stop::default();
+        self.begin_beside(settings, heart, &ends)?;
+        self.begin_retaining(settings, signals)?;
+        self.begin_asking_whether_to_leave(settings, signals, &is_time_to_leave)?;
+        let mut ended = None;
+        while !signals.is_asked() && ended.is_none() && !is_time_to_leave.load(Ordering::Relaxed) {
             let pause = !self.worker.standing.takes_work();
             self.intakes.iter().for_each(|intake| intake.pause(pause));
             if !self.worker.standing.has_started() && self.consumers().all(framefleet_queue::Consumer::has_joined) {
                 self.worker.standing.started();
                 tracing::info!(worker = self.worker.id, "ready");
             }
-            let ended = self.consumers().find_map(framefleet_queue::Consumer::ended);
-            if let Some(error) = ended {
-                self.drain(settings.grace, &mut heart);
-                return Err(error.into());
-            }
-            let retains = settings.roles.finish && settings.keep != Keep::default();
-            if retains && retained.elapsed() >= RETAIN_PERIOD {
-                retained = Instant::now();
-                self.retain(settings.keep);
-            }
-            let is_idle = self.worker.in_flight.is_empty() && self.consumers().all(|consumer| consumer.open() == 0);
-            if leave.as_mut().is_some_and(|leave| leave.is_time(is_idle)) {
-                tracing::info!("no work is left: leaving");
-                break;
-            }
+            ended = self.consumers().find_map(framefleet_queue::Consumer::ended);
             std::thread::sleep(LOOK);
         }
-        self.drain(settings.grace, &mut heart);
-        Ok(())
+        tracing::info!(worker = self.worker.id, "leaving");
+        self.drain(settings.grace);
+        ends.fail();
+        ended.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Marks and heartbeats, until the very end, and the volume.
+    fn begin_beside(&self, settings: &Settings, mut heart: Heart, ends: &Stop) -> Result<()> {
+        let worker = self.worker.clone();
+        again_and_again("heart", TOUCH_PERIOD, ends, move || {
+            heart.beat(&worker);
+            worker.standing.beat();
+        })?;
+        let (worker, least_free, metrics) = (self.worker.clone(), settings.least_free, settings.metrics.clone());
+        again_and_again("volume", VOLUME_PERIOD, ends, move || {
+            worker.standing.look_at(&worker.volume, least_free);
+            // Otherwise what is measured would pile up as long as nobody asks for it.
+            metrics.run_upkeep();
+        })
+    }
+
+    fn begin_retaining(&self, settings: &Settings, signals: &Stop) -> Result<()> {
+        if !settings.roles.finish || settings.keep == Keep::default() {
+            return Ok(());
+        }
+        let (worker, keep, stop) = (self.worker.clone(), settings.keep, signals.clone());
+        again_and_again("retain", RETAIN_PERIOD, signals, move || {
+            let removed = retain::remove_expired(&worker.volume, keep, &worker.announcer, &stop);
+            if let Err(error) = removed.or_else(|error| if stop.is_asked() { Ok(()) } else { Err(error) }) {
+                tracing::warn!("old jobs are not removed: {error}");
+            }
+        })
+    }
+
+    fn begin_asking_whether_to_leave(
+        &self,
+        settings: &Settings,
+        signals: &Stop,
+        is_time: &Arc<AtomicBool>,
+    ) -> Result<()> {
+        let Some(after) = settings.leave_when_empty else { return Ok(()) };
+        let mut leave = LeaveWhenEmpty::new(&settings.connection, &self.topics(), after)?;
+        let (worker, intakes, is_time) = (self.worker.clone(), self.intakes.clone(), is_time.clone());
+        again_and_again("leave", LOOK, signals, move || {
+            let mut consumers = intakes.iter().flat_map(|intake| intake.consumers());
+            let is_idle = worker.in_flight.is_empty() && consumers.all(|consumer| consumer.open() == 0);
+            if leave.is_time(is_idle) && !is_time.swap(true, Ordering::Relaxed) {
+                tracing::info!("no work is left");
+            }
+        })
     }
 
     /// Takes nothing more. What fits into the time that is left is finished, the rest is left to others; then everything
     /// that is done is committed, and the groups are left.
-    fn drain(self, grace: Duration, heart: &mut Heart) {
+    fn drain(self, grace: Duration) {
         let begun = Instant::now();
         self.worker.standing.drain();
         self.intakes.iter().for_each(|intake| intake.pause(true));
-        let mut beaten = None;
         while self.threads.iter().any(|thread| !thread.is_finished()) {
             let left = grace.saturating_sub(begun.elapsed());
             let too_long = self.worker.in_flight.leave_what_does_not_fit(left);
             if too_long > 0 {
                 tracing::warn!(
-                    "{too_long} pieces of work do not fit into the time that is left: they are left to others"
+                    "{too_long} piece(s) of work do not fit into the time that is left: others will do them"
                 );
             }
             if left.is_zero() {
                 self.worker.hand_back.fail();
-            }
-            if due(&mut beaten, TOUCH_PERIOD) {
-                heart.beat(&self.worker);
             }
             if begun.elapsed() > grace + GOODBYE {
                 tracing::warn!("work does not stop: the process ends");
@@ -352,17 +384,14 @@ impl Crew {
         for thread in self.threads {
             let _ = thread.join();
         }
-        self.intakes.iter().for_each(|intake| intake.leave());
+        std::thread::scope(|scope| {
+            for consumer in self.intakes.iter().flat_map(|intake| intake.consumers()) {
+                scope.spawn(|| consumer.leave());
+            }
+        });
         let announcer = &self.worker.announcer;
         let topic = announcer.topics().workers();
         heartbeat::say_goodbye(announcer.publisher(), &topic, &self.worker.id, GOODBYE);
-    }
-
-    fn retain(&self, keep: Keep) {
-        let Worker { volume, announcer, hand_back, .. } = &*self.worker;
-        if let Err(error) = retain::remove_expired(volume, keep, announcer, hand_back) {
-            tracing::warn!("old jobs are not removed: {error}");
-        }
     }
 
     fn consumers(&self) -> impl Iterator<Item = &framefleet_queue::Consumer> {
@@ -388,14 +417,6 @@ fn refresh_metrics(worker: &Worker, intakes: &[Arc<Intake>]) {
     metrics::gauge!("framefleet_messages_in_hand").set(open as f64);
     metrics::gauge!("framefleet_work_in_flight").set(worker.in_flight.list().len() as f64);
     metrics::gauge!("framefleet_worker_takes_work").set(if worker.standing.takes_work() { 1.0 } else { 0.0 });
-}
-
-fn due(last: &mut Option<Instant>, period: Duration) -> bool {
-    let is_due = last.is_none_or(|last| last.elapsed() >= period);
-    if is_due {
-        *last = Some(Instant::now());
-    }
-    is_due
 }
 
 /// Unlike any other's, also of a process that had the same number on the same host before.

@@ -194,7 +194,7 @@ impl Submission {
         within("new_track_margin", tracker.new_track_margin)?;
         within("match_thresh", tracker.match_thresh)?;
         if self.settings.every == Some(0) {
-            return Err(SchemaError::new("every is 0, and must be 1 or more".to_owned()));
+            return Err(SchemaError::new("every is 0, and must be 1 or more"));
         }
         if !fits(&self.source, LONGEST_SOURCE) {
             return Err(SchemaError::new(format!("source must have 1 to {LONGEST_SOURCE} bytes, none of them 0")));
@@ -209,7 +209,7 @@ impl Submission {
             )));
         }
         if self.deadline.as_ref().is_some_and(|deadline| !is_utc(deadline)) {
-            return Err(SchemaError::new("deadline must be a time such as 2026-03-01T12:00:00Z".to_owned()));
+            return Err(SchemaError::new("deadline must be a time such as 2026-03-01T12:00:00Z"));
         }
         self.check_labels()
     }

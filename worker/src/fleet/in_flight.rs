@@ -78,7 +78,9 @@ impl InFlightWork {
         let items = self.items();
         let fits = |item: &&Item| item.time_left().is_none_or(|time| time <= left) && !left.is_zero();
         let too_long: Vec<&Item> = items.open.values().filter(|item| !fits(item) && !item.stop.is_asked()).collect();
-        too_long.iter().for_each(|item| item.stop.fail());
+        for item in &too_long {
+            item.stop.fail();
+        }
         too_long.len()
     }
 

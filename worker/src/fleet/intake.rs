@@ -56,11 +56,6 @@ impl Intake {
         self.consumers.values()
     }
 
-    /// Commits what is finished, and leaves the groups.
-    pub fn leave(&self) {
-        self.consumers.values().for_each(Consumer::leave);
-    }
-
     /// Takes nothing more, or goes on.
     pub fn pause(&self, pause: bool) {
         self.consumers.values().for_each(|consumer| consumer.pause(pause));

@@ -4,6 +4,7 @@ use framefleet_contract::message::heartbeat::WorkerState;
 use framefleet_contract::volume::Volume;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Shared by the roles, the heartbeat and the health endpoints.
 #[derive(Debug, Default)]
@@ -12,6 +13,7 @@ pub struct Standing {
     /// Why no work is taken.
     paused_because: Mutex<Option<String>>,
     has_started: AtomicBool,
+    beaten: Mutex<Option<Instant>>,
 }
 
 /// Free again only with so much more, so that a volume at the limit does not make a worker go to and fro.
@@ -24,6 +26,17 @@ impl Standing {
 
     pub fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// Marks were touched, and a heartbeat was sent where one was due.
+    pub fn beat(&self) {
+        *self.beaten.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Since that was done last; nothing before it was done once.
+    pub fn since_beat(&self) -> Duration {
+        let beaten = self.beaten.lock().unwrap_or_else(PoisonError::into_inner);
+        beaten.map_or(Duration::ZERO, |beaten| beaten.elapsed())
     }
 
     pub fn started(&self) {
