@@ -75,7 +75,8 @@ fn a_second_signal_ends_a_worker_at_once_and_its_work_is_done_by_another() {
     let fleet = Fleet::shared();
     let orders = Orders::new(fleet.scratch(), "held");
     orders.give(&["decode @60 hold 1"]);
-    let mut worker = fleet.worker().with(&["--grace-seconds", "50"]).envs(orders.environment()).started();
+    let mut worker =
+        fleet.worker().with(&["--slots", "1", "--grace-seconds", "50"]).envs(orders.environment()).started();
     let id = fleet.submit("held", Footage::short());
     orders.wait_until_done(1);
     worker.terminate();
