@@ -17,7 +17,7 @@ fn a_segment_that_fits_into_the_grace_is_finished_and_committed() {
     worker.terminate();
     assert_eq!(worker.wait_for_end(), Some(0));
     assert_eq!(fleet.published(&id), 2, "the segment in hand, and no more");
-    assert!(!worker.says("left to others") && !worker.says("left to another"), "{}", worker.log());
+    assert!(!worker.says("others will do them") && !worker.says("left to another"), "{}", worker.log());
     assert_eq!(fleet.marks(&id), [] as [std::path::PathBuf; 0]);
 
     let _next = fleet.worker().started();
@@ -39,7 +39,7 @@ fn a_segment_that_does_not_fit_into_the_grace_is_handed_back_at_once() {
     worker.terminate();
     assert_eq!(worker.wait_for_end(), Some(0));
     assert!(told.elapsed() < GRACE, "it waited for what could not be: {:?}", told.elapsed());
-    assert!(worker.says("left to others"), "{}", worker.log());
+    assert!(worker.says("others will do them"), "{}", worker.log());
     assert_eq!(fleet.published(&id), 0);
     assert_eq!(fleet.marks(&id), [] as [std::path::PathBuf; 0], "its attempt would count as a loss");
 

@@ -29,7 +29,7 @@ const STEPS_OF_PUBLISHING: &[&str] = &[
     "link packets.parquet kill-after",
     "link plan.json kill",
     "link plan.json kill-after",
-    "link attempts/plan/0 kill-after",
+    "open attempts/plan/0 kill-after",
     "open segments/.tmp kill",
     "write segments/.tmp kill",
     "fsync segments/.tmp kill",
