@@ -34,7 +34,7 @@ fn a_volume_that_is_nearly_full_pauses_the_intake_until_there_is_space() {
 /// Fault 11, in a segment and at publishing the tracks.
 #[test]
 fn a_volume_that_becomes_full_in_the_middle_of_a_job_loses_nothing() {
-    for held in ["open segments/.tmp hold 3", "link attempts/finish/0 hold 1"] {
+    for held in ["open segments/.tmp hold 3", "open attempts/finish/0 hold 1"] {
         let (fleet, disk) = on_a_small_disk();
         let orders = Orders::new(fleet.scratch(), "full");
         orders.give(&[held]);

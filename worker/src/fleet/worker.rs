@@ -35,7 +35,7 @@ pub struct Worker {
 }
 
 /// Between two tries in place.
-const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(6)];
+const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 /// A step that took its worker with it so often, while nothing else ran there, is given up.
 const MOST_LOSSES_ALONE: u32 = 3;
 /// Late messages of a job come soon after its end.
