@@ -145,9 +145,9 @@ impl Fleet {
             self.client.submit(&submission).unwrap()
         };
         let pending: Vec<_> = ids.iter().map(begin).collect();
-        pending.into_iter().for_each(|pending| {
+        for pending in pending {
             pending.wait().unwrap();
-        });
+        }
     }
 
     /// A message as nobody checks it beforehand.

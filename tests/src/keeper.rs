@@ -38,6 +38,7 @@ pub struct PassingFolder {
 }
 
 impl PassingFolder {
+    #[expect(clippy::new_without_default, reason = "making a folder is no default")]
     pub fn new() -> Self {
         let path = tempfile::tempdir().unwrap().keep();
         // Whoever writes there may be dying at the same time.

@@ -89,7 +89,7 @@ impl<'a> Oracle<'a> {
                 [] => findings.losses.push(format!("the outcome of {id} was never said")),
                 said if said.iter().all(|said| said.as_deref() == Some(&put)) => {}
                 said => {
-                    findings.duplicates.push(format!("{id} has other outcomes than the one that was put: {said:?}"))
+                    findings.duplicates.push(format!("{id} has other outcomes than the one that was put: {said:?}"));
                 }
             }
             let looks = [

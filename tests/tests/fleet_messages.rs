@@ -84,7 +84,9 @@ fn a_message_that_cannot_be_read_becomes_a_dead_letter_and_blocks_nothing() {
     let letters = fleet.dead_letters();
     assert_eq!(letters.len(), total, "{letters:?}");
     for (topic, messages) in &cases {
-        messages.iter().for_each(|bad| assert_is_among(&letters, topic, bad));
+        for bad in messages {
+            assert_is_among(&letters, topic, bad);
+        }
     }
     let folder = fleet.results().join(JobFolder::ALL);
     let jobs: Vec<_> = folder.read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -95,7 +97,9 @@ fn assert_is_among(letters: &[DeadLetter], topic: &str, bad: &Bad) {
     let beginning = &bad.value[..bad.value.len().min(MOST_BYTES)];
     let key = |letter: &DeadLetter| letter.key.clone().unwrap_or_default() == bad.key.unwrap_or_default();
     let is_it = |letter: &&DeadLetter| letter.original_topic == topic && letter.value == beginning && key(letter);
-    let letter = letters.iter().find(is_it).unwrap_or_else(|| panic!("{topic}: {} is not a dead letter", bad.what));
+    let letter = letters.iter().find(is_it);
+    assert!(letter.is_some(), "{topic}: {} is not a dead letter", bad.what);
+    let letter = letter.unwrap();
     assert_eq!(letter.code, "SCHEMA", "{topic}: {}", bad.what);
     assert!(letter.message.contains(bad.reason), "{topic}: {}: {}", bad.what, letter.message);
     assert!(letter.original_partition.is_some() && letter.original_offset.is_some() && !letter.worker.is_empty());

@@ -71,7 +71,8 @@ fn a_segment_that_kills_its_worker_every_time_is_convicted_and_its_neighbours_ar
     assert_eq!(fleet.published(&poison), Footage::odd().segments - 1, "what it has stays");
 
     let letters = fleet.dead_letters();
-    let [letter] = letters.as_slice() else { panic!("not one dead letter: {letters:?}") };
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    let letter = &letters[0];
     assert_eq!((letter.code.as_str(), letter.key.as_deref()), ("WORKER_LOST", Some("poison")));
     assert_eq!(letter.original_topic, fleet.topics().segments("normal"));
     assert!(letter.original_partition.is_some() && letter.original_offset.is_some() && !letter.worker.is_empty());

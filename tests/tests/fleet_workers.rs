@@ -189,10 +189,10 @@ fn one_two_and_five_workers_give_the_bytes_of_one_process() {
         let mut crew: Vec<Worker> = (0..workers).map(|_| start().start()).collect();
         crew.iter_mut().for_each(Worker::wait_until_ready);
         let id = fleet.submit("shared", Footage::long());
-        for kill in 0..kills {
+        for (kill, worker) in crew.iter_mut().take(kills).enumerate() {
             wait::calmly("some of it is done", || fleet.published(&id) > 4 * kill);
-            crew[kill].kill();
-            crew[kill] = start().start();
+            worker.kill();
+            *worker = start().start();
         }
         orders.withdraw();
         Oracle::of(&fleet).succeeded([&id], Footage::long()).check();
