@@ -224,7 +224,7 @@ impl JobFolder {
         Ok(published)
     }
 
-    /// Marks that a worker is about to work on a step of the job: [`attempt::Attempt`].
+    /// Marks that a worker is about to work on a step of the job: [`Attempt`].
     pub fn begin_attempt(&self, step: Step, worker: &str) -> Result<Attempt> {
         self.volume.create_folder(&self.folder)?;
         Ok(Attempt::begin(&self.volume, &self.folder.join(ATTEMPTS).join(step.to_string()), worker)?)

@@ -70,7 +70,8 @@ fn segments(place: &Place, count: u32) -> Result<(), Failure> {
 /// Jobs that fail, since their files are not there, so that they end soon.
 fn submit_and_list(place: &Place, fleet: &Fleet<'_>, jobs: u32) -> Result<(), Failure> {
     let list = place.folder.path().join("list");
-    fs::write(&list, (0..jobs).map(|n| format!("/nowhere/{n}.mp4\n")).collect::<String>())?;
+    let names: Vec<String> = (0..jobs).map(|n| format!("/nowhere/{n}.mp4")).collect();
+    fs::write(&list, names.join("\n"))?;
     let mut submit = fleet.command(None, &["submit", "--model", &place.model]);
     let seconds = timed(submit.arg("--from").arg(&list))?;
     print_row(&format!("`submit` of {jobs} jobs, s"), &format!("{seconds:.2}"), Some(("less than 10", seconds < 10.0)));
