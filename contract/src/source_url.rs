@@ -38,6 +38,13 @@ impl SourceUrl {
         if uri.host().is_none_or(str::is_empty) {
             return Err(InvalidSourceUrl("it names no host"));
         }
+        // A '/' in a password that is not percent-encoded ends the host, and what is behind it is no path.
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let port = host_and_port.rsplit_once(':').filter(|(_, port)| !port.ends_with(']'));
+        if port.is_some_and(|(_, port)| port.parse::<u16>().is_err()) {
+            return Err(InvalidSourceUrl("its port is no number from 0 to 65535"));
+        }
         Ok(Self(uri))
     }
 

@@ -2,6 +2,7 @@
 
 use crate::board::{Board, Job, JobState};
 use crate::connection::Connection;
+use crate::consume::check_topics;
 use crate::error::QueueError;
 use crate::publish::{Outgoing, Pending, Place, Publisher};
 use crate::read::{From, Reader, Record};
@@ -49,7 +50,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(100);
 
 impl Client {
+    /// # Errors
+    /// The broker does not answer soon, or the fleet's topics are not there.
     pub fn new(connection: Connection) -> Result<Self, QueueError> {
+        check_topics(&connection, &[connection.topics().jobs(), connection.topics().control()])?;
         let publisher = Publisher::new(&connection)?;
         Ok(Self { connection, publisher })
     }

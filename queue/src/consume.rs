@@ -195,6 +195,10 @@ impl Consumer {
             ended_because: Mutex::default(),
         });
         let mut config = connection.config();
+        if config.get("session.timeout.ms").is_none() {
+            // A lost worker's partitions wait so long. The poll thread does nothing but poll, so it is never late itself.
+            config.set("session.timeout.ms", "15000");
+        }
         config
             .set("group.id", Topics::group(topic))
             .set("group.protocol", "classic")
@@ -351,7 +355,10 @@ impl Polling {
             Some(RDKafkaErrorCode::PollExceeded) => {
                 tracing::warn!("the consumer of {topic} was away for too long, and joins its group again");
             }
-            Some(RDKafkaErrorCode::Fatal) => {
+            // Topics that are gone do not come back as they were: a new process looks what there is.
+            Some(
+                RDKafkaErrorCode::Fatal | RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic,
+            ) => {
                 let reason = error.to_string();
                 *self.state.ended_because.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
             }

@@ -125,6 +125,12 @@ impl std::fmt::Debug for Publisher {
 }
 
 impl Pending {
+    /// The broker's answer, if there is one by now.
+    pub fn answer(&self) -> Option<Result<Place, QueueError>> {
+        let answer = self.answer.try_recv().ok()?;
+        Some(answer.map_err(|e| QueueError::of(&self.brokers, &e)))
+    }
+
     /// Comes back when the broker has the message, or will not have it.
     pub fn wait(self) -> Result<Place, QueueError> {
         let lost = || QueueError::Unavailable {

@@ -118,5 +118,9 @@ fn usage_message(error: &clap::Error) -> String {
         .filter(|line| !line.is_empty())
         .collect();
     let said = said.join(" ");
-    format!("{}; `framefleet run --help` lists what can be said", said.strip_prefix("error: ").unwrap_or(&said))
+    // `Usage: framefleet jobs delete [OPTIONS]`: the words before what can be chosen.
+    let usage = text.lines().find_map(|line| line.trim().strip_prefix("Usage: ")).unwrap_or("framefleet");
+    let is_command = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-');
+    let command = usage.split_whitespace().take_while(is_command).collect::<Vec<_>>().join(" ");
+    format!("{}; `{command} --help` lists what can be said", said.strip_prefix("error: ").unwrap_or(&said))
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! jobs ─────────────► plan ───► segments.<queue> ─► detect ───► finish ─► finish ─► outcomes
-//!                      (2)                          (slots)                (2)
+//!                      (6)                          (slots)                (2)
 //! control ─► Cancelled ─► stops what runs     heart: marks, heartbeat, volume, leaving
 //! ```
 //!
@@ -103,8 +103,8 @@ impl Roles {
     }
 }
 
-/// Threads of the role `plan`: one demuxes a long file while another answers a cancellation.
-const PLANNERS: usize = 2;
+/// Threads of the role `plan`: some may wait for servers that do not answer while others answer cancellations.
+const PLANNERS: usize = 6;
 /// Threads of the role `finish`: one draws a long video while another tracks.
 const FINISHERS: usize = 2;
 /// Between two looks at whether the worker leaves.
@@ -117,7 +117,7 @@ const BEAT_PATIENCE: Duration = Duration::from_mins(1);
 const VOLUME_PERIOD: Duration = Duration::from_secs(2);
 const RETAIN_PERIOD: Duration = Duration::from_mins(1);
 /// For the last words to the broker.
-const GOODBYE: Duration = Duration::from_secs(5);
+const GOODBYE: Duration = Duration::from_secs(3);
 
 /// Works until a signal, or until there is no work left, where that is asked for.
 pub fn run(settings: &Settings, signals: &Stop) -> Result<()> {
@@ -277,6 +277,9 @@ impl Crew {
                     return Err("draining".to_owned());
                 }
                 worker.standing.paused_because().map_or(Ok(()), Err)?;
+                if worker.standing.is_kafka_silent() {
+                    return Err("Kafka does not answer".to_owned());
+                }
                 all(&ready, framefleet_queue::Consumer::has_joined, "has not joined its group")
             }),
             started: Arc::new(move || if started.standing.has_started() { Ok(()) } else { Err("starting".to_owned()) }),

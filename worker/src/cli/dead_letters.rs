@@ -41,6 +41,9 @@ struct List {
     kafka: KafkaFlags,
 }
 
+/// Of a key, in the table. A job's id has at most 128 characters.
+const LONGEST_KEY: usize = 64;
+
 impl DeadLetters {
     pub fn execute(&self) -> u8 {
         let done = match &self.command {
@@ -78,10 +81,11 @@ fn table(letters: &[DeadLetter]) -> String {
     table.set_header(vec!["id", "age", "topic", "key", "code", "message"]);
     for letter in letters {
         let age = age(letter.timestamp_ms, now);
-        let key = letter.key.as_deref().unwrap_or_default();
+        // A message that nobody can read may have any key.
+        let key: String = letter.key.as_deref().unwrap_or_default().chars().take(LONGEST_KEY).collect();
         // A table has one line for each.
         let message = letter.message.replace('\n', " ");
-        table.add_row(vec![&letter.id, &age, &letter.original_topic, key, &letter.code, &message]);
+        table.add_row(vec![&letter.id, &age, &letter.original_topic, &key, &letter.code, &message]);
     }
     trimmed(&table)
 }

@@ -115,6 +115,10 @@ impl Submit {
         // Everything that can be wrong is found before anything is sent.
         let submissions = self.submissions()?;
         let client = Client::new(self.kafka.connection()?)?;
+        // An id of one's own may be another request's already. Derived ids never are.
+        if self.job_id.is_some() {
+            client.watch()?.job_of(&submissions[0])?;
+        }
         // Before the first is sent, so that nothing is missed.
         let watch = if self.wait { Some(client.watch()?) } else { None };
         let stop = Stop::on_signals().map_err(|e| JobError::BadRequest(format!("signals cannot be handled: {e}")))?;

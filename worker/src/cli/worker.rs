@@ -54,8 +54,8 @@ pub struct Worker {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     leave_when_empty: Option<f64>,
 
-    /// When told to leave, finish what fits into so many seconds. A little less than Kubernetes' grace period
-    #[arg(long, value_name = "SECONDS", default_value_t = 25.0, value_parser = seconds)]
+    /// When told to leave, finish what fits into so many seconds. Kubernetes' grace period, 30 s by default, must be 10 s longer
+    #[arg(long, value_name = "SECONDS", default_value_t = 20.0, value_parser = seconds)]
     grace_seconds: f64,
 
     /// Answer /livez, /readyz, /startupz and /metrics at this address

@@ -7,6 +7,7 @@ use framefleet_contract::attempt;
 use framefleet_contract::message::heartbeat::Heartbeat;
 use framefleet_contract::message::to_json;
 use framefleet_contract::request::VERSION;
+use framefleet_queue::publish::Pending;
 use framefleet_queue::{Outgoing, Publisher};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -31,15 +32,21 @@ pub struct Heart {
     identity: Identity,
     measured: Measured,
     last_beat: Option<Instant>,
+    /// The oldest heartbeat that the broker has not acknowledged.
+    unanswered: Option<(Instant, Pending)>,
 }
+
+/// A broker that has not acknowledged a heartbeat for so long is away.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Heart {
     pub fn new(identity: Identity, measured: Measured) -> Self {
-        Self { identity, measured, last_beat: None }
+        Self { identity, measured, last_beat: None, unanswered: None }
     }
 
     pub fn beat(&mut self, worker: &Worker) {
         attempt::touch_all();
+        self.heed_answer(worker);
         if self.last_beat.is_some_and(|last| last.elapsed() < PERIOD) {
             return;
         }
@@ -47,8 +54,21 @@ impl Heart {
         let json = to_json(&self.heartbeat(worker));
         let topic = worker.announcer.topics().workers();
         // It is not waited for: the next one says the same.
-        if let Err(error) = worker.announcer.publisher().begin(Outgoing::new(&topic, &worker.id, &json)) {
-            tracing::debug!("no heartbeat: {error}");
+        match worker.announcer.publisher().begin(Outgoing::new(&topic, &worker.id, &json)) {
+            Ok(pending) => self.unanswered = self.unanswered.take().or_else(|| Some((Instant::now(), pending))),
+            Err(error) => tracing::debug!("no heartbeat: {error}"),
+        }
+    }
+
+    fn heed_answer(&mut self, worker: &Worker) {
+        let Some((since, pending)) = &self.unanswered else { return };
+        match pending.answer() {
+            Some(answer) => {
+                worker.standing.kafka_is_silent(answer.is_err());
+                self.unanswered = None;
+            }
+            None if since.elapsed() > ANSWER_PATIENCE => worker.standing.kafka_is_silent(true),
+            None => {}
         }
     }
 

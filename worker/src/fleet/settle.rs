@@ -7,7 +7,7 @@
 //!               └ told to stop: left as it is, and whoever gets the partition does it
 //! ```
 
-use super::worker::{Worker, wait};
+use super::worker::Worker;
 use crate::error::{JobError, Result};
 use crate::job;
 use framefleet_contract::identity::{JobId, Sha256};
@@ -42,7 +42,7 @@ impl Worker {
             if trouble.disposition() == Disposition::Retry {
                 self.standing.volume_failed(&trouble.to_string());
             }
-            wait(PAUSE, &self.hand_back);
+            self.wait(PAUSE, &self.hand_back);
         }
         delivery.finish();
     }
@@ -58,6 +58,10 @@ impl Worker {
             // Nothing but a cancellation stops work beside leaving. It may be taken back by now, since the job has its outcome.
             return if self.is_leaving() { Err(JobError::Interrupted) } else { Ok(()) };
         }
+        if error.disposition() == Disposition::Retry && self.is_leaving() {
+            // Whoever gets the partition tries it, without its having gone to the end of the queue.
+            return Err(JobError::Interrupted);
+        }
         let job_id = job_id_of(delivery);
         let shown = job_id.as_ref().map_or("?", JobId::as_str);
         let times = handed_back(delivery);
@@ -68,7 +72,7 @@ impl Worker {
         if error.disposition() == Disposition::Retry && (is_of_surroundings || times + 1 < MOST_HANDED_BACK) {
             tracing::warn!(job = shown, topic = %delivery.topic, "{}: {error}; handed back", error.code());
             metrics::counter!("framefleet_handed_back_total").increment(1);
-            wait(FIRST_PAUSE * 2_u32.pow(times.min(4)), &self.hand_back);
+            self.wait(FIRST_PAUSE * 2_u32.pow(times.min(4)), &self.hand_back);
             let times = if is_of_surroundings { times } else { times + 1 };
             return self.announcer.hand_back(delivery, times, &self.hand_back);
         }

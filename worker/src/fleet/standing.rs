@@ -14,6 +14,7 @@ pub struct Standing {
     paused_because: Mutex<Option<String>>,
     has_started: AtomicBool,
     beaten: Mutex<Option<Instant>>,
+    is_kafka_silent: AtomicBool,
 }
 
 /// Free again only with so much more, so that a volume at the limit does not make a worker go to and fro.
@@ -37,6 +38,17 @@ impl Standing {
     pub fn since_beat(&self) -> Duration {
         let beaten = self.beaten.lock().unwrap_or_else(PoisonError::into_inner);
         beaten.map_or(Duration::ZERO, |beaten| beaten.elapsed())
+    }
+
+    /// Whether the broker has not acknowledged the last heartbeats.
+    pub fn is_kafka_silent(&self) -> bool {
+        self.is_kafka_silent.load(Ordering::Relaxed)
+    }
+
+    pub fn kafka_is_silent(&self, silent: bool) {
+        if self.is_kafka_silent.swap(silent, Ordering::Relaxed) != silent {
+            tracing::warn!("{}", if silent { "Kafka does not answer" } else { "Kafka answers again" });
+        }
     }
 
     pub fn started(&self) {

@@ -76,9 +76,20 @@ impl Worker {
             };
             let pause = pauses.next().filter(|_| error.code() != ErrorCode::Interrupted);
             let Some(pause) = pause else { return Err(error) };
+            if self.standing.is_draining() {
+                return Err(JobError::Interrupted);
+            }
             tracing::warn!(job = %job_id, %step, "{}: {error}; trying again", error.code());
             metrics::counter!("framefleet_retries_total").increment(1);
-            wait(*pause, &running.stop);
+            self.wait(*pause, &running.stop);
+        }
+    }
+
+    /// Waits, unless it is told to stop or the worker leaves.
+    pub fn wait(&self, pause: Duration, stop: &Stop) {
+        let begin = Instant::now();
+        while begin.elapsed() < pause && !stop.is_asked() && !self.standing.is_draining() {
+            std::thread::sleep(LOOK.min(pause));
         }
     }
 
@@ -104,13 +115,5 @@ impl Worker {
 
     fn announced(&self) -> MutexGuard<'_, VecDeque<JobId>> {
         self.announced.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Waits, unless it is told to stop.
-pub fn wait(pause: Duration, stop: &Stop) {
-    let begin = Instant::now();
-    while begin.elapsed() < pause && !stop.is_asked() {
-        std::thread::sleep(LOOK.min(pause));
     }
 }

@@ -30,7 +30,8 @@ pub struct RetryLetters {
     #[arg(long)]
     all: bool,
 
-    /// With --all: only those that were given up with this code
+    /// With --all: only those that were given up with this code; without it, those that no try can help (SCHEMA,
+    /// JOB_CONFLICT) are left out
     #[arg(long, value_name = "CODE", requires = "all")]
     code: Option<String>,
 
@@ -38,6 +39,8 @@ pub struct RetryLetters {
     kafka: KafkaFlags,
 }
 
+/// The same bytes would be given up again.
+const NEVER_GOOD: [&str; 2] = ["SCHEMA", "JOB_CONFLICT"];
 /// The broker has it, so that it comes soon.
 const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(20);
@@ -47,7 +50,11 @@ impl RetryLetters {
         let client = Client::new(self.kafka.connection()?)?;
         let letters = client.dead_letters()?;
         let chosen = if self.all {
-            with_code(letters, self.code.as_deref())
+            let mut chosen = with_code(letters, self.code.as_deref());
+            if self.code.is_none() {
+                chosen.retain(|letter| !NEVER_GOOD.contains(&letter.code.as_str()));
+            }
+            chosen
         } else {
             self.ids.iter().map(|id| find(&letters, id)).collect::<Result<Vec<_>>>()?
         };
