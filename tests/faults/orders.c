@@ -118,8 +118,11 @@ static int ordered(const char *call, const char *concerned, int *after)
         note(line);
         if (!strcmp(what, "kill"))
             end_process();
-        if (!strcmp(what, "abort"))
+        if (!strcmp(what, "abort")) {
+            /* Nobody is to keep the core. */
+            prctl(PR_SET_DUMPABLE, 0);
             abort();
+        }
         if (!strcmp(what, "eat"))
             eat();
         if (!strcmp(what, "kill-after"))
