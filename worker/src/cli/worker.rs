@@ -9,6 +9,7 @@ use crate::interrupt::Stop;
 use clap::{Args, ValueEnum};
 use framefleet_contract::message::submission::is_queue;
 use framefleet_contract::retention::Keep;
+use framefleet_native::process::end_process;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -91,6 +92,12 @@ enum Role {
 
 impl Worker {
     pub fn execute(&self) -> u8 {
+        let status = self.work();
+        // Threads of libraries may still run, and what these take apart at the end of a process is not theirs alone.
+        end_process(status.into())
+    }
+
+    fn work(&self) -> u8 {
         match self.prepare().and_then(|(settings, stop)| fleet::run(&settings, &stop)) {
             Ok(()) => DONE,
             Err(error) => {
