@@ -30,8 +30,8 @@ pub struct RetryLetters {
     #[arg(long)]
     all: bool,
 
-    /// With --all: only those that were given up with this code; without it, those that no try can help (SCHEMA,
-    /// JOB_CONFLICT) are left out
+    /// With --all: only those that were given up with this code. Without it, messages that cannot be read and requests that
+    /// conflict are left out: the same bytes would be given up again
     #[arg(long, value_name = "CODE", requires = "all")]
     code: Option<String>,
 
