@@ -50,12 +50,18 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(100);
 
 impl Client {
-    /// # Errors
-    /// The broker does not answer soon, or the fleet's topics are not there.
     pub fn new(connection: Connection) -> Result<Self, QueueError> {
-        check_topics(&connection, &[connection.topics().jobs(), connection.topics().control()])?;
         let publisher = Publisher::new(&connection)?;
         Ok(Self { connection, publisher })
+    }
+
+    /// Asks whether there is a fleet: a message to nobody would be tried for a minute.
+    ///
+    /// # Errors
+    /// The broker does not answer soon, or the fleet's topics are not there.
+    pub fn check(&self) -> Result<(), QueueError> {
+        let topics = self.connection.topics();
+        check_topics(&self.connection, &[topics.jobs(), topics.control()]).map(|_| ())
     }
 
     /// Sends a request. It is the fleet's once the broker has it: [`Pending::wait`].

@@ -27,7 +27,8 @@ mod worker;
 #[command(name = "framefleet", version, arg_required_else_help = true, max_term_width = 100)]
 #[command(
     after_help = "Exit status: 0 done, 1 a job failed, 2 a mistake in the call, 70 ended since reading, decoding or a model stalled,\n\
-                        130 interrupted by SIGINT or SIGTERM.\n\
+                        130 interrupted by SIGINT or SIGTERM;\n\
+                        128 and its number where a second signal ended it.\n\
                         FRAMEFLEET_LOG=info shows what the program does."
 )]
 struct Cli {

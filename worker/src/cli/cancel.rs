@@ -41,6 +41,7 @@ impl Cancel {
         let jobs: std::result::Result<Vec<JobId>, _> = self.jobs.iter().map(JobId::new).collect();
         let jobs = jobs.map_err(|e| JobError::BadRequest(e.to_string()))?;
         let client = Client::new(self.kafka.connection()?)?;
+        client.check()?;
         let watch = client.watch()?;
         let mut open = Vec::new();
         for job_id in jobs {

@@ -115,6 +115,7 @@ impl Submit {
         // Everything that can be wrong is found before anything is sent.
         let submissions = self.submissions()?;
         let client = Client::new(self.kafka.connection()?)?;
+        client.check()?;
         // An id of one's own may be another request's already. Derived ids never are.
         if self.job_id.is_some() {
             client.watch()?.job_of(&submissions[0])?;
