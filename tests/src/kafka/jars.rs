@@ -3,10 +3,10 @@
 use std::env;
 use std::path::PathBuf;
 
-/// What `FRAMEFLEET_KAFKA_JARS` names, or where `./dev` puts it: such a folder is whole when it is there.
+/// What `FRAMEFLEET_BROKER_JARS` names, or where `./dev` puts it: such a folder is whole when it is there.
 pub fn folder() -> PathBuf {
-    let folder = env::var_os("FRAMEFLEET_KAFKA_JARS").map_or_else(of_dev, PathBuf::from);
-    let hint = "no Kafka: run `./dev test`, which fetches it and sets FRAMEFLEET_KAFKA_JARS";
+    let folder = env::var_os("FRAMEFLEET_BROKER_JARS").map_or_else(of_dev, PathBuf::from);
+    let hint = "no Kafka: run `./dev test`, which fetches it and sets FRAMEFLEET_BROKER_JARS";
     assert!(folder.is_dir(), "{hint} ({} is no folder)", folder.display());
     folder
 }
