@@ -2,9 +2,14 @@
 
 #![allow(dead_code, reason = "each program of tests needs another part of it")]
 
+use framefleet_contract::identity::JobId;
+use framefleet_contract::message::submission::Submission;
+use framefleet_queue::Connection;
+use framefleet_queue::client::Client;
 use framefleet_tests::{Broker, Ended, Scratch, repository, wait};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -44,6 +49,13 @@ impl SmallFleet {
         let mut command = self.command(repository::framefleet());
         let output = command.args(arguments).output().unwrap();
         Ended::new(format!("framefleet {}", arguments.join(" ")), output)
+    }
+
+    /// Sends a request without asking what there is.
+    pub fn submit_unseen(&self, id: &str, source: &str) {
+        let connection = Connection::new(&Broker::shared().bootstrap(), self.prefix, BTreeMap::new()).unwrap();
+        let submission = Submission::new(JobId::new(id).unwrap(), source);
+        Client::new(connection).unwrap().submit(&submission).unwrap().wait().unwrap();
     }
 
     /// What a call prints that ends well and says nothing on stderr, but how long it waits.
