@@ -416,8 +416,11 @@ impl ConsumerContext for Membership {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Revoke(list) = rebalance {
             let revoked: Vec<i32> = list.elements().iter().map(TopicPartitionListElem::partition).collect();
-            // Nothing is waited for on this thread: what does not arrive in time is looked at once more by the next owner.
-            commit(consumer, &self.state, Some(&revoked), CommitMode::Async);
+            // What was lost is somebody else's already. A commit that nobody waits for would keep librdkafka from ever joining
+            // the group again, where the broker does not answer it; one that is waited for ends with the session.
+            if !consumer.assignment_lost() {
+                commit(consumer, &self.state, Some(&revoked), CommitMode::Sync);
+            }
             self.state.partitions().retain(|partition, _| !revoked.contains(partition));
         }
     }
