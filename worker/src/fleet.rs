@@ -239,6 +239,10 @@ impl Crew {
             let role_name = role.to_owned();
             let serve = move || {
                 while !worker.standing.is_draining() {
+                    if !worker.standing.takes_work() {
+                        std::thread::sleep(LOOK);
+                        continue;
+                    }
                     if let Some(delivery) = intake.next(LOOK) {
                         let begun = Instant::now();
                         worker.settle(delivery, |delivery| handle(&worker, delivery));
