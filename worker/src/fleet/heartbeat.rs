@@ -23,7 +23,7 @@ pub struct Identity {
     pub started: SystemTime,
 }
 
-/// Of a heartbeat. Whoever misses three of them is gone.
+/// Between two heartbeats. A reader takes a worker for gone after `roster::LIFETIME` without one.
 pub const PERIOD: Duration = Duration::from_secs(3);
 
 /// What is done again and again beside the work. To be called about every [`attempt::TOUCH_PERIOD`].
