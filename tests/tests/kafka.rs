@@ -128,22 +128,10 @@ fn a_reset_is_one_on_both_ends_and_the_way_is_free_again() {
     }
 }
 
-/// Not for itself: the next test starts it in a process that it kills.
-#[test]
-#[ignore = "waits to be killed"]
-fn holds_a_broker_for_ever() {
-    println!("broker {}", Broker::shared().process_id());
-    loop {
-        std::thread::park();
-    }
-}
-
 #[test]
 fn a_broker_and_its_data_go_with_the_process_that_is_killed() {
-    let mut test = Command::new(std::env::current_exe().unwrap());
-    test.args(["--ignored", "--exact", "holds_a_broker_for_ever", "--nocapture"]);
-    let mut test = test.stdout(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(test.stdout.take().unwrap()).lines();
+    let mut holder = Command::new(env!("CARGO_BIN_EXE_broker_holder")).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(holder.stdout.take().unwrap()).lines();
     let said = lines.map(Result::unwrap).find_map(|line| line.split_once("broker ").map(|(_, id)| id.to_owned()));
     let id = said.expect("it started a broker");
     let process = Path::new("/proc").join(&id);
@@ -152,8 +140,8 @@ fn a_broker_and_its_data_go_with_the_process_that_is_killed() {
     // It must not end by itself because its data is gone.
     assert!(Command::new("kill").args(["-STOP", &id]).status().unwrap().success());
 
-    test.kill().unwrap();
-    test.wait().unwrap();
+    holder.kill().unwrap();
+    holder.wait().unwrap();
     wait::until("the broker is gone", || !process.exists());
     wait::until("its data is gone", || !folder.exists());
 }
