@@ -17,6 +17,7 @@ pub mod models;
 mod named_jobs;
 mod results;
 pub mod run;
+mod setting_flags;
 mod status;
 mod submit;
 mod topics;

@@ -12,10 +12,12 @@
 mod conclude;
 mod detect;
 mod plan;
+mod settings;
 
 pub use conclude::{Concluded, Concluding, DoneHere, conclude, fail};
 pub use detect::{Detecting, check_classes, detect};
 pub use plan::{Accepted, Planning, accept, next_plan, plan};
+pub use settings::settings;
 
 use crate::error::{JobError, Result};
 use crate::infer::InferencePool;

@@ -2,6 +2,7 @@
 
 use super::chosen_model::{ChosenModel, Wish};
 use super::limits::LimitFlags;
+use super::setting_flags::SettingFlags;
 use super::{DONE, FAILED, INTERRUPTED, MISTAKE, STALLED, print_error, say, status_before_job};
 use crate::error::{JobError, Result};
 use crate::infer::{InferencePool, UnderWay};
@@ -16,10 +17,8 @@ use framefleet_contract::ErrorCode;
 use framefleet_contract::identity::JobId;
 use framefleet_contract::job_folder::{ANNOTATED, TRACKS};
 use framefleet_contract::outcome::{Failure, State};
-use framefleet_contract::request::{ModelRef, Outputs, Request, Settings};
-use framefleet_contract::tracker_settings::ByteTrackSettings;
+use framefleet_contract::request::{ModelRef, Outputs, Request};
 use framefleet_contract::volume::Volume;
-use framefleet_models::manifest::Defaults;
 use framefleet_models::{Model, Runtime};
 use framefleet_native::process::end_process;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -52,41 +51,12 @@ pub struct Run {
     #[arg(long, value_name = "DIR", default_value = "runs")]
     out: PathBuf,
 
-    /// Store detections from this score on (0 to 1); the model's own default, 0.1 unless its model.toml says otherwise.
-    /// The tracker's thresholds are separate
-    #[arg(long, value_name = "SCORE", value_parser = share)]
-    confidence: Option<f32>,
-
-    /// Of two boxes of one class that overlap by more than this IoU (0 to 1), drop the one with the lower score; the
-    /// model's own default, 0.6 unless its model.toml says otherwise
-    #[arg(long, value_name = "IOU", value_parser = share)]
-    iou: Option<f32>,
-
-    /// Infer every N-th frame only, beginning with the first
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count)]
-    every: u32,
-
-    /// Keep only these classes, by name: person,car
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    classes: Option<Vec<String>>,
-
     /// Also make annotated.mp4: the video with boxes, names, track ids and trails
     #[arg(long)]
     annotate: bool,
 
-    /// Tracker: scores from which a detection is associated first; 0.1 more starts a track (default 0.6, or what the
-    /// model.toml says)
-    #[arg(long, value_name = "SCORE", value_parser = track_thresh)]
-    track_thresh: Option<f64>,
-
-    /// Tracker: greatest cost (1 - IoU x score) of a match in the first association (default 0.9, or what the model.toml
-    /// says)
-    #[arg(long, value_name = "COST", value_parser = match_thresh)]
-    match_thresh: Option<f64>,
-
-    /// Tracker: frames that a lost track is kept, counted at 30 frames/s (default 30, or what the model.toml says)
-    #[arg(long, value_name = "FRAMES")]
-    track_buffer: Option<u32>,
+    #[command(flatten)]
+    settings: SettingFlags,
 
     /// Cut long videos into segments of at least this many seconds; what is finished survives a crash. Changes no result. What cannot be cut safely, and what is damaged, is one segment
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = positive)]
@@ -179,7 +149,7 @@ impl Run {
 
     /// What is asked of a video, if the model can do it.
     fn request(&self, given: &Given, job_id: Option<&JobId>, model: &Model) -> Result<Request> {
-        let settings = self.settings(&model.manifest.defaults)?;
+        let settings = job::settings(&self.settings.asked(), &model.manifest.defaults)?;
         let model_ref = ModelRef { name: model.name.clone(), sha256: model.sha256.clone() };
         let outputs = Outputs { annotated: self.annotate };
         let request = Request::new(job_id.cloned(), given.source.clone(), model_ref, settings, outputs);
@@ -192,28 +162,6 @@ impl Run {
             return Err(JobError::BadRequest("--job-id names one job; give one video, or leave it out".to_owned()));
         }
         self.job_id.as_ref().map(JobId::new).transpose().map_err(|e| JobError::BadRequest(e.to_string()))
-    }
-
-    fn settings(&self, model: &Defaults) -> Result<Settings> {
-        let tracker = ByteTrackSettings {
-            track_thresh: self.track_thresh.unwrap_or(model.tracker.track_thresh),
-            match_thresh: self.match_thresh.unwrap_or(model.tracker.match_thresh),
-            track_buffer: self.track_buffer.unwrap_or(model.tracker.track_buffer),
-            ..model.tracker
-        };
-        tracker.validate().map_err(|e| JobError::BadRequest(e.to_string()))?;
-        let classes = self.classes.clone().map(|mut names| {
-            names.sort();
-            names.dedup();
-            names
-        });
-        Ok(Settings {
-            confidence: self.confidence.unwrap_or(model.confidence),
-            iou: self.iou.unwrap_or(model.iou),
-            every: self.every,
-            classes,
-            tracker,
-        })
     }
 
     fn run_jobs(&self, mut prepared: Prepared) -> u8 {
@@ -373,34 +321,6 @@ fn status_of(error: &JobError) -> u8 {
 fn from_here(path: &Path) -> PathBuf {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(here).unwrap_or(path).to_owned()
-}
-
-fn share(text: &str) -> std::result::Result<f32, String> {
-    match text.parse() {
-        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
-        _ => Err("take a number from 0 to 1".to_owned()),
-    }
-}
-
-fn track_thresh(text: &str) -> std::result::Result<f64, String> {
-    match text.parse() {
-        Ok(value) if (ByteTrackSettings::default().low_thresh..=1.0).contains(&value) => Ok(value),
-        _ => Err("take a number from 0.1 to 1".to_owned()),
-    }
-}
-
-fn match_thresh(text: &str) -> std::result::Result<f64, String> {
-    match text.parse() {
-        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
-        _ => Err("take a number from 0 to 1".to_owned()),
-    }
-}
-
-fn count(text: &str) -> std::result::Result<u32, String> {
-    match text.parse() {
-        Ok(value) if value > 0 => Ok(value),
-        _ => Err("take a whole number from 1 on".to_owned()),
-    }
 }
 
 fn thread_count(text: &str) -> std::result::Result<u32, String> {

@@ -1,13 +1,14 @@
 //! `framefleet submit`: hands work to a fleet.
 
 use super::kafka::KafkaFlags;
+use super::setting_flags::SettingFlags;
 use super::{DONE, FAILED, INTERRUPTED, print_error, say, status_before_job};
 use crate::error::{JobError, Result};
 use crate::interrupt::Stop;
 use crate::source::Places;
 use clap::Args;
 use framefleet_contract::identity::{JobId, Sha256};
-use framefleet_contract::message::submission::{AskedSettings, AskedTracker, DEFAULT_QUEUE, Submission};
+use framefleet_contract::message::submission::{DEFAULT_QUEUE, Submission};
 use framefleet_contract::outcome::State;
 use framefleet_contract::request::{FileSource, Outputs};
 use framefleet_contract::source_url::{self, SourceUrl};
@@ -53,33 +54,8 @@ pub struct Submit {
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
 
-    /// Store detections from this score on (0 to 1)
-    #[arg(long, value_name = "SCORE")]
-    confidence: Option<f32>,
-
-    /// Of two boxes of one class that overlap by more than this IoU (0 to 1), drop the one with the lower score
-    #[arg(long, value_name = "IOU")]
-    iou: Option<f32>,
-
-    /// Infer every N-th frame only, beginning with the first
-    #[arg(long, value_name = "N")]
-    every: Option<u32>,
-
-    /// Keep only these classes, by name: person,car
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    classes: Option<Vec<String>>,
-
-    /// Tracker: scores from which a detection is associated first; 0.1 more starts a track
-    #[arg(long, value_name = "SCORE")]
-    track_thresh: Option<f64>,
-
-    /// Tracker: greatest cost (1 - IoU x score) of a match in the first association
-    #[arg(long, value_name = "COST")]
-    match_thresh: Option<f64>,
-
-    /// Tracker: frames that a lost track is kept, counted at 30 frames/s
-    #[arg(long, value_name = "FRAMES")]
-    track_buffer: Option<u32>,
+    #[command(flatten)]
+    settings: SettingFlags,
 
     /// Also make annotated.mp4
     #[arg(long)]
@@ -157,21 +133,9 @@ impl Submit {
 
     fn submission(&self, uri: &str) -> Result<Submission> {
         let source = absolute(uri)?;
-        let settings = AskedSettings {
-            confidence: self.confidence,
-            iou: self.iou,
-            every: self.every,
-            classes: self.classes.clone(),
-            tracker: AskedTracker {
-                track_thresh: self.track_thresh,
-                match_thresh: self.match_thresh,
-                track_buffer: self.track_buffer,
-                ..AskedTracker::default()
-            },
-        };
         let mut submission = Submission {
             model: self.model.clone(),
-            settings,
+            settings: self.settings.asked(),
             outputs: Outputs { annotated: self.annotate },
             queue: self.queue.clone(),
             deadline: self.deadline.as_deref().map(deadline).transpose()?,

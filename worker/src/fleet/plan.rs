@@ -13,8 +13,7 @@ use framefleet_contract::message::finish::Finish;
 use framefleet_contract::message::status::Step;
 use framefleet_contract::message::submission::{JobMessage, Submission};
 use framefleet_contract::outcome::{Outcome, State};
-use framefleet_contract::request::{Request, Settings, Submitted, VERSION};
-use framefleet_models::Model;
+use framefleet_contract::request::{Request, Submitted, VERSION};
 use framefleet_queue::Delivery;
 use std::ffi::OsStr;
 
@@ -83,7 +82,7 @@ impl Planner {
         let source = self.places.identify(OsStr::new(&submission.source))?.source;
         let checked = self.models.pinned(submission.model.as_deref(), stop)?;
         let model = &checked.model;
-        let settings = settings(submission, model)?;
+        let settings = job::settings(&submission.settings, &model.manifest.defaults)?;
         let model_ref =
             framefleet_contract::request::ModelRef { name: model.name.clone(), sha256: model.sha256.clone() };
         let mut request =
@@ -99,24 +98,6 @@ impl Planner {
         worker.announcer.check_queue(&submission.queue)?;
         Ok(request)
     }
-}
-
-fn settings(submission: &Submission, model: &Model) -> Result<Settings> {
-    let (asked, defaults) = (&submission.settings, &model.manifest.defaults);
-    let tracker = asked.tracker.over(defaults.tracker);
-    tracker.validate().map_err(|e| JobError::BadRequest(e.to_string()))?;
-    let classes = asked.classes.clone().map(|mut names| {
-        names.sort();
-        names.dedup();
-        names
-    });
-    Ok(Settings {
-        confidence: asked.confidence.unwrap_or(defaults.confidence),
-        iou: asked.iou.unwrap_or(defaults.iou),
-        every: asked.every.unwrap_or(1),
-        classes,
-        tracker,
-    })
 }
 
 /// Ends a job, also one that was never asked for: whoever asks later finds it cancelled.
