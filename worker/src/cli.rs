@@ -1,7 +1,7 @@
 //! The command line: what can be asked, and with which exit status it is answered.
 
 use crate::error::JobError;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use framefleet_contract::ErrorCode;
 use std::ffi::OsString;
 use std::io::{Write, stderr, stdout};
@@ -64,13 +64,14 @@ pub const INTERRUPTED: u8 = 130;
 
 /// Runs the command and gives the exit status.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error)
             if error.use_stderr()
                 && error.kind() != clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand =>
         {
-            print_error(ErrorCode::BadRequest, &usage_message(&error));
+            print_error(ErrorCode::BadRequest, &usage_message(&error, &arguments));
             return MISTAKE;
         }
         Err(help) => {
@@ -110,8 +111,19 @@ pub fn status_before_job(error: &JobError) -> u8 {
     if error.code() == ErrorCode::Interrupted { INTERRUPTED } else { MISTAKE }
 }
 
+/// `framefleet jobs delete`: the words of a call that are commands.
+fn command_of(arguments: &[OsString]) -> String {
+    let (mut command, mut words) = (Cli::command(), "framefleet".to_owned());
+    for word in arguments.iter().skip(1) {
+        let Some(below) = word.to_str().and_then(|word| command.find_subcommand(word).cloned()) else { break };
+        words = format!("{words} {}", below.get_name());
+        command = below;
+    }
+    words
+}
+
 /// What clap says in several lines, in one, without its own prefix and usage.
-fn usage_message(error: &clap::Error) -> String {
+fn usage_message(error: &clap::Error, arguments: &[OsString]) -> String {
     let text = error.to_string();
     let said: Vec<&str> = text
         .lines()
@@ -120,9 +132,6 @@ fn usage_message(error: &clap::Error) -> String {
         .filter(|line| !line.is_empty())
         .collect();
     let said = said.join(" ");
-    // `Usage: framefleet jobs delete [OPTIONS]`: the words before what can be chosen.
-    let usage = text.lines().find_map(|line| line.trim().strip_prefix("Usage: ")).unwrap_or("framefleet");
-    let is_command = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-');
-    let command = usage.split_whitespace().take_while(is_command).collect::<Vec<_>>().join(" ");
+    let command = command_of(arguments);
     format!("{}; `{command} --help` lists what can be said", said.strip_prefix("error: ").unwrap_or(&said))
 }
