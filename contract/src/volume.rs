@@ -78,7 +78,7 @@ impl Volume {
         let root = root.canonicalize().map_err(|e| VolumeError::new("resolve", root, e))?;
         let volume = Self { root };
         sweep_files(&volume.root)?;
-        volume.probe()?;
+        volume.check()?;
         Ok(volume)
     }
 
@@ -138,11 +138,6 @@ impl Volume {
         Ok(found.f_bavail as f64 / found.f_blocks.max(1) as f64)
     }
 
-    /// Tries out everything that publishing needs.
-    pub fn check(&self) -> Result<(), VolumeError> {
-        self.probe()
-    }
-
     /// Removes the temporary files and folders in `folder` itself that no living process can own.
     pub fn sweep_one(&self, folder: &Path) -> Result<(), VolumeError> {
         sweep_files(&self.root.join(folder)).map(|_| ())
@@ -156,8 +151,9 @@ impl Volume {
         Ok(())
     }
 
-    /// Hard links are what a FAT or an object-store mount lacks; fsync is what some FUSE mounts refuse.
-    fn probe(&self) -> Result<(), VolumeError> {
+    /// Tries out everything that publishing needs. Hard links are what a FAT or an object-store mount lacks; fsync is what
+    /// some FUSE mounts refuse.
+    pub fn check(&self) -> Result<(), VolumeError> {
         let mut file = temporary_in(&self.root, FOR_ALL)?;
         let path = file.path().to_owned();
         file.write_all(b"probe").map_err(|e| VolumeError::new("write", &path, e))?;

@@ -82,11 +82,9 @@ impl Client {
         Ok(())
     }
 
-    /// Takes back everything that is said of a job that was removed. Its outcome is the last to go, so that a call that was
-    /// cut off can be made again.
+    /// Takes back everything that is said of a job that was removed. A call that was cut off can be made again.
     pub fn forget(&self, job_id: &JobId) -> Result<(), QueueError> {
-        let topics = self.connection.topics();
-        for topic in [topics.status(), topics.control(), topics.outcomes()] {
+        for topic in self.connection.topics().words_on_a_job() {
             self.publisher.send(Outgoing::taken_back(&topic, job_id.as_str()))?;
         }
         Ok(())

@@ -10,11 +10,12 @@
 use crate::commit::Prefix;
 use crate::connection::{Connection, PATIENCE};
 use crate::error::QueueError;
+use crate::read::headers_of;
 use crate::topics::Topics;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Headers as _, Message};
+use rdkafka::message::Message;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{HashMap, VecDeque};
@@ -40,7 +41,7 @@ pub struct Consumer {
 }
 
 /// A message that was handed out. Until [`Delivery::finish`] it is committed by nobody, and comes again to somebody.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Delivery {
     pub topic: Arc<str>,
     pub partition: i32,
@@ -330,12 +331,6 @@ impl Polling {
         partition.prefix.begin(message.offset());
         let epoch = partition.epoch;
         drop(partitions);
-        let headers = message.headers().map(|headers| {
-            let header = |header: rdkafka::message::Header<'_, &[u8]>| {
-                (header.key.to_owned(), header.value.unwrap_or_default().to_vec())
-            };
-            headers.iter().map(header).collect()
-        });
         Some(Delivery {
             topic: self.state.topic.clone(),
             partition: message.partition(),
@@ -343,7 +338,7 @@ impl Polling {
             key: message.key().map(<[u8]>::to_vec),
             value: message.payload().unwrap_or_default().to_vec(),
             timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
-            headers: headers.unwrap_or_default(),
+            headers: headers_of(message),
             epoch,
             state: self.state.clone(),
         })
@@ -457,16 +452,16 @@ impl ConsumerContext for Membership {
 /// Fails unless all these topics are there. Gives how many partitions each has.
 pub fn check_topics(connection: &Connection, topics: &[String]) -> Result<Vec<u32>, QueueError> {
     let consumer: BaseConsumer = connection.config().create().map_err(|e| connection.refused(&e))?;
-    topics.iter().map(|topic| partitions(&consumer, connection, topic)).collect()
+    topics.iter().map(|topic| partitions(consumer.client(), connection, topic)).collect()
 }
 
 /// How many partitions the topic has.
-pub(crate) fn partitions<C: ConsumerContext>(
-    consumer: &BaseConsumer<C>,
+pub(crate) fn partitions<C: ClientContext>(
+    client: &Client<C>,
     connection: &Connection,
     topic: &str,
 ) -> Result<u32, QueueError> {
-    let metadata = connection.ask(|| consumer.fetch_metadata(Some(topic), PATIENCE))?;
+    let metadata = connection.ask(|| client.fetch_metadata(Some(topic), PATIENCE))?;
     let found = metadata.topics().iter().find(|found| found.name() == topic);
     match found.map(|found| found.partitions().len()) {
         Some(partitions) if partitions > 0 => Ok(partitions as u32),

@@ -39,7 +39,7 @@ impl LagProbe {
     /// Also if the broker's answer lacks a partition: what is not known is not zero.
     pub fn ask(&self) -> Result<Vec<PartitionLag>, QueueError> {
         let failed = |e: &_| QueueError::of(self.connection.brokers(), e);
-        let partitions = partitions(&self.consumer, &self.connection, &self.topic)? as i32;
+        let partitions = partitions(self.consumer.client(), &self.connection, &self.topic)? as i32;
         let mut list = TopicPartitionList::new();
         list.add_partition_range(&self.topic, 0, partitions - 1);
         let committed = self.connection.ask(|| self.consumer.committed_offsets(list.clone(), PATIENCE))?;

@@ -5,7 +5,7 @@ use crate::consume::partitions;
 use crate::error::QueueError;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Headers as _, Message};
+use rdkafka::message::{Header, Headers as _, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -60,7 +60,7 @@ impl Reader {
         let mut list = TopicPartitionList::new();
         let mut behind = HashMap::new();
         for topic in topics {
-            for partition in 0..partitions(&consumer, connection, topic)? as i32 {
+            for partition in 0..partitions(consumer.client(), connection, topic)? as i32 {
                 let (first, end) = connection.ask(|| consumer.fetch_watermarks(topic, partition, PATIENCE))?;
                 let start = match from {
                     From::Beginning => first,
@@ -94,12 +94,6 @@ impl Reader {
                 };
             }
         };
-        let headers = message.headers().map(|headers| {
-            let header = |header: rdkafka::message::Header<'_, &[u8]>| {
-                (header.key.to_owned(), header.value.unwrap_or_default().to_vec())
-            };
-            headers.iter().map(header).collect()
-        });
         let record = Record {
             topic: message.topic().to_owned(),
             partition: message.partition(),
@@ -107,7 +101,7 @@ impl Reader {
             timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
             key: message.key().map(<[u8]>::to_vec),
             value: message.payload().map(<[u8]>::to_vec),
-            headers: headers.unwrap_or_default(),
+            headers: headers_of(&message),
         };
         drop(message);
         self.heed(&record.topic, record.partition, record.offset);
@@ -182,6 +176,12 @@ fn said_since(consumer: &BaseConsumer, topic: &str, partition: i32, time: Durati
         Offset::Offset(offset) => Some(offset),
         _ => None,
     }))
+}
+
+/// The headers of a message, in order or by name.
+pub(crate) fn headers_of<H: FromIterator<(String, Vec<u8>)> + Default>(message: &impl Message) -> H {
+    let pair = |header: Header<'_, &[u8]>| (header.key.to_owned(), header.value.unwrap_or_default().to_vec());
+    message.headers().map(|headers| headers.iter().map(pair).collect()).unwrap_or_default()
 }
 
 impl std::fmt::Debug for Reader {

@@ -1,6 +1,7 @@
 //! The topics: their names, and how each is made and checked.
 
 use crate::connection::{Connection, PATIENCE};
+use crate::consume::partitions;
 use crate::error::QueueError;
 use framefleet_contract::identity::JobId;
 use framefleet_contract::message::submission::is_queue;
@@ -65,6 +66,12 @@ impl Topics {
 
     pub fn dead_letters(&self) -> String {
         self.named("dead-letters")
+    }
+
+    /// The topics that hold a word on each job, in the order in which it is taken back: the outcome last, so that who is cut
+    /// off finds the job again.
+    pub fn words_on_a_job(&self) -> [String; 3] {
+        [self.status(), self.control(), self.outcomes()]
     }
 
     /// The consumer group of a topic that is a queue: all workers that serve it, and only for it.
@@ -180,7 +187,7 @@ pub async fn apply(connection: &Connection, layout: &Layout) -> Result<Vec<Appli
         match result {
             Ok(_) => wait_for_leaders(&admin, connection, topic)?,
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {
-                this.partitions = partitions(&admin, connection, topic)?;
+                this.partitions = partitions(admin.inner(), connection, topic)?;
                 this.differs = differences(&admin, connection, topic, settings, &options).await?;
                 let wanted = partitions_of(*kind, layout);
                 if this.partitions != wanted {
@@ -231,17 +238,6 @@ fn wait_for_leaders(
         }
         Err(KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable))
     })
-}
-
-/// How many partitions a topic has, by the broker's own answer.
-fn partitions(
-    admin: &AdminClient<DefaultClientContext>,
-    connection: &Connection,
-    topic: &str,
-) -> Result<u32, QueueError> {
-    let metadata =
-        admin.inner().fetch_metadata(Some(topic), PATIENCE).map_err(|e| QueueError::of(connection.brokers(), &e))?;
-    Ok(metadata.topics().first().map_or(0, |topic| topic.partitions().len() as u32))
 }
 
 async fn differences(

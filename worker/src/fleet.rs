@@ -429,5 +429,5 @@ fn refresh_metrics(worker: &Worker, intakes: &[Arc<Intake>]) {
 /// Unlike any other's, also of a process that had the same number on the same host before.
 fn worker_id() -> String {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    format!("{}-{}-{:x}", heartbeat::host(), std::process::id(), since_1970.as_micros() & 0xff_ffff)
+    format!("{}-{}-{:x}", crate::summarise::host(), std::process::id(), since_1970.as_micros() & 0xff_ffff)
 }

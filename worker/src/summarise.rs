@@ -63,12 +63,17 @@ impl Facts<'_> {
             segments: SegmentCounts { total, found: total - self.missing.len() as u32 },
             device: "cpu".to_owned(),
             threads: self.threads,
-            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            host: host(),
             started: humantime::format_rfc3339_millis(self.started).to_string(),
             finished: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
             program: concat!("framefleet ", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
+}
+
+/// This machine's name.
+pub fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// A stage of one thread that waits for nobody.

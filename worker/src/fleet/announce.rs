@@ -116,8 +116,7 @@ impl Announcer {
 
     /// Takes back everything that is said of a job that was removed.
     pub fn forget(&self, job_id: &JobId, stop: &Stop) -> Result<()> {
-        // The outcome last, so that who is cut off finds the job again.
-        for topic in [self.topics().status(), self.topics().control(), self.topics().outcomes()] {
+        for topic in self.topics().words_on_a_job() {
             self.send(Outgoing::taken_back(&topic, job_id.as_str()), stop)?;
         }
         Ok(())

@@ -3,6 +3,7 @@
 use super::in_flight::InFlightWork;
 use super::measured::Measured;
 use super::worker::Worker;
+use crate::summarise;
 use framefleet_contract::attempt;
 use framefleet_contract::message::heartbeat::Heartbeat;
 use framefleet_contract::message::to_json;
@@ -78,7 +79,7 @@ impl Heart {
         Heartbeat {
             version: VERSION,
             worker_id: worker.id.clone(),
-            host: host(),
+            host: summarise::host(),
             program: concat!("framefleet ", env!("CARGO_PKG_VERSION")).to_owned(),
             state: worker.standing.state(),
             roles,
@@ -100,8 +101,4 @@ pub fn say_goodbye(publisher: &Publisher, topic: &str, worker_id: &str, patience
     if publisher.begin(Outgoing::taken_back(topic, worker_id)).is_ok() {
         publisher.flush(patience);
     }
-}
-
-pub fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -40,7 +40,7 @@ impl Worker {
             // Nobody else has it as long as this worker has the partition.
             tracing::warn!(topic = %delivery.topic, "{trouble}, after {error}; trying again");
             if trouble.disposition() == Disposition::Retry {
-                self.standing.volume_failed(&trouble.to_string());
+                self.standing.surroundings_failed(&trouble.to_string());
             }
             self.wait(PAUSE, &self.hand_back);
         }
@@ -67,7 +67,7 @@ impl Worker {
         let times = handed_back(delivery);
         let is_of_surroundings = self.is_of_surroundings(error.code());
         if is_of_surroundings {
-            self.standing.volume_failed(&error.to_string());
+            self.standing.surroundings_failed(&error.to_string());
         }
         if error.disposition() == Disposition::Retry && (is_of_surroundings || times + 1 < MOST_HANDED_BACK) {
             tracing::warn!(job = shown, topic = %delivery.topic, "{}: {error}; handed back", error.code());

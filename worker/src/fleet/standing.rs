@@ -59,8 +59,8 @@ impl Standing {
         self.has_started.load(Ordering::Relaxed)
     }
 
-    /// Takes no work until the volume was seen to work.
-    pub fn volume_failed(&self, reason: &str) {
+    /// The volume or the broker failed: takes no work until the volume was looked at again.
+    pub fn surroundings_failed(&self, reason: &str) {
         self.pause(Some(reason.to_owned()));
     }
 
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(standing.state(), WorkerState::Paused);
         standing.look_at(&volume, 0.0);
         assert!(standing.takes_work());
-        standing.volume_failed("EIO");
+        standing.surroundings_failed("EIO");
         assert!(!standing.takes_work());
         standing.look_at(&volume, 0.0);
         assert!(standing.takes_work());
