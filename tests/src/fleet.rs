@@ -15,8 +15,9 @@ use framefleet_contract::message::submission::Submission;
 use framefleet_contract::outcome::Outcome;
 use framefleet_contract::volume::Volume;
 use framefleet_queue::client::{Client, DeadLetter};
+use framefleet_queue::read::From;
 use framefleet_queue::topics::DEFAULT_QUEUES;
-use framefleet_queue::{Connection, Topics};
+use framefleet_queue::{Connection, Reader, Record, Topics};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -99,6 +100,18 @@ impl Fleet {
 
     pub fn topics(&self) -> &Topics {
         self.connection.topics()
+    }
+
+    /// All that was said on these topics.
+    pub fn records(&self, topics: &[String]) -> Vec<Record> {
+        let mut records = Vec::new();
+        let mut reader = Reader::open(&self.connection, topics, From::Beginning).unwrap();
+        let read = reader.read_all(Duration::from_secs(20), |record| {
+            records.push(record);
+            Ok(())
+        });
+        read.unwrap();
+        records
     }
 
     /// Where the workers see the results.

@@ -7,12 +7,10 @@ use framefleet_contract::identity::JobId;
 use framefleet_contract::job_folder::JobFolder;
 use framefleet_contract::message::MOST_BYTES;
 use framefleet_queue::client::DeadLetter;
-use framefleet_queue::read::From;
-use framefleet_queue::{Reader, Record};
 use framefleet_tests::fleet::submission;
 use framefleet_tests::{Fleet, Footage, Oracle, Orders, wait};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::slice::from_ref;
 
 /// A message that cannot be read, and a word of the reason that is given.
 struct Bad {
@@ -117,9 +115,9 @@ fn what_a_worker_of_the_next_version_says_is_read() {
     let topics = fleet.topics();
     // Every message of this version once more, as the next one would send it.
     let heard = [topics.segments("normal"), topics.finish(), topics.status(), topics.workers()];
-    wait::calmly("there is a message of each", || heard.iter().all(|topic| !all_of(&fleet, topic).is_empty()));
+    wait::calmly("there is a message of each", || heard.iter().all(|topic| !fleet.records(from_ref(topic)).is_empty()));
     for topic in &heard {
-        let record = all_of(&fleet, topic).pop().unwrap();
+        let record = fleet.records(from_ref(topic)).pop().unwrap();
         let mut newer: Value = serde_json::from_slice(record.value.as_deref().unwrap()).unwrap();
         newer["version"] = json!(2);
         newer["mood"] = json!({ "of": ["the", "day"] });
@@ -152,16 +150,4 @@ fn a_request_of_the_next_version_is_refused_and_another_one_under_its_id_is_not(
     assert!(fleet.outcome(&JobId::new("newer").unwrap()).is_none());
     let id = fleet.submit("newer", Footage::short());
     Oracle::of(&fleet).succeeded([&id], Footage::short()).check();
-}
-
-fn all_of(fleet: &Fleet, topic: &str) -> Vec<Record> {
-    let mut records = Vec::new();
-    let mut reader = Reader::open(fleet.connection(), &[topic.to_owned()], From::Beginning).unwrap();
-    reader
-        .read_all(Duration::from_secs(20), |record| {
-            records.push(record);
-            Ok(())
-        })
-        .unwrap();
-    records
 }

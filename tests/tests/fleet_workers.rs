@@ -164,7 +164,9 @@ fn workers_that_come_and_go_do_not_stop_the_one_that_stays() {
         ids.push(fleet.submit(&format!("round-{round}"), Footage::long()));
         let published = |ids: &[JobId]| ids.iter().map(|id| fleet.published(id)).sum::<usize>();
         let before = published(&ids);
+        let by_itself = stays.published();
         let mut others: Vec<Worker> = (0..OTHERS).map(|_| fleet.worker().envs(orders.environment()).start()).collect();
+        wait::calmly("the one that stays goes on while the others come", || stays.published() > by_itself);
         others.iter_mut().for_each(Worker::wait_until_ready);
         wait::calmly("work goes on with eight workers", || published(&ids) > before);
         others.iter().for_each(Worker::terminate);

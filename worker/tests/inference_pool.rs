@@ -147,6 +147,23 @@ impl Opened {
     }
 }
 
+/// Does something while a call detects in a long video, as soon as it has its first segment. Gives how the call ended.
+fn beside_a_long_call(
+    bench: &Bench,
+    serving: &Arc<Serving>,
+    process: &Stop,
+    beside: impl FnOnce(&Stop, &dyn Fn() -> bool),
+) -> Result<Detected> {
+    let opened = Opened::new(bench, "long", &bench.video(40), serving);
+    let call = process.for_stages();
+    thread::scope(|scope| {
+        let running = scope.spawn(|| opened.detect(bench, serving, 1.0, &call));
+        until("a segment", || opened.folder.has("segments/00000.parquet").unwrap());
+        beside(&call, &|| running.is_finished());
+        running.join().unwrap()
+    })
+}
+
 #[test]
 fn two_models_at_once_give_the_bytes_that_they_give_one_after_the_other() {
     let bench = Bench::new();
@@ -180,46 +197,30 @@ fn a_model_that_fails_fails_its_own_job_alone() {
 #[test]
 fn who_stops_a_call_stops_no_other() {
     let bench = Bench::new();
-    let (long, short) = (bench.video(40), bench.video(2));
-    let street = bench.street();
+    let (street, short) = (bench.street(), bench.video(2));
     let process = Stop::default();
-    let call = process.for_stages();
-    thread::scope(|scope| {
-        let opened = Opened::new(&bench, "stopped", &long, &street);
-        let folder = opened.folder.clone();
-        let stopped = scope.spawn({
-            let (bench, street, call) = (&bench, &street, &call);
-            move || opened.detect(bench, street, 1.0, call)
+    let stopped = beside_a_long_call(&bench, &street, &process, |call, _| {
+        thread::scope(|scope| {
+            let other = scope.spawn(|| bench.run("other", &short, &street, &process));
+            call.fail();
+            assert!(other.join().unwrap().unwrap().outcome.error.is_none());
         });
-        until("a segment", || folder.has("segments/00000.parquet").unwrap());
-        let other = scope.spawn(|| bench.run("other", &short, &street, &process));
-        call.fail();
-        assert!(matches!(stopped.join().unwrap(), Err(JobError::Interrupted)));
-        assert!(other.join().unwrap().unwrap().outcome.error.is_none());
     });
+    assert!(matches!(stopped, Err(JobError::Interrupted)));
 }
 
 /// A job of a twentieth of the frames ends while the other is under way.
 #[test]
 fn a_long_job_does_not_keep_a_short_one_waiting() {
     let bench = Bench::new();
-    let (long, short) = (bench.video(40), bench.video(2));
-    let street = bench.street();
+    let (street, short) = (bench.street(), bench.video(2));
     let process = Stop::default();
-    let call = process.for_stages();
-    thread::scope(|scope| {
-        let opened = Opened::new(&bench, "long", &long, &street);
-        let folder = opened.folder.clone();
-        let running = scope.spawn({
-            let (bench, street, call) = (&bench, &street, &call);
-            move || opened.detect(bench, street, 1.0, call)
-        });
-        until("a segment", || folder.has("segments/00000.parquet").unwrap());
+    let stopped = beside_a_long_call(&bench, &street, &process, |call, is_finished| {
         assert!(bench.run("short", &short, &street, &process).unwrap().outcome.error.is_none());
-        assert!(!running.is_finished(), "the short job waited for the long one");
+        assert!(!is_finished(), "the short job waited for the long one");
         call.fail();
-        assert!(running.join().unwrap().is_err());
     });
+    assert!(stopped.is_err());
 }
 
 #[test]

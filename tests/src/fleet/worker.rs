@@ -165,6 +165,13 @@ impl Worker {
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
+    /// Segments that it has published itself.
+    pub fn published(&self) -> u64 {
+        let metrics = self.ask("/metrics").1;
+        let line = metrics.lines().find_map(|line| line.strip_prefix("framefleet_segments_published_total "));
+        line.unwrap().parse().unwrap()
+    }
+
     pub fn is_ready(&self) -> bool {
         self.ask("/readyz").0 == 200
     }

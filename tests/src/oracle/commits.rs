@@ -4,11 +4,9 @@
 use crate::fleet::Fleet;
 use framefleet_contract::identity::JobId;
 use framefleet_contract::message::segment_task::SegmentTask;
+use framefleet_queue::Record;
 use framefleet_queue::lag::LagProbe;
-use framefleet_queue::read::From;
-use framefleet_queue::{Reader, Record};
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 /// The committed offsets of all queues at one moment.
 #[derive(Debug)]
@@ -16,8 +14,6 @@ pub struct Commits {
     committed: HashMap<(String, i32), i64>,
     waiting: u64,
 }
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Commits {
     pub fn read(fleet: &Fleet) -> Self {
@@ -89,23 +85,17 @@ struct Messages {
 impl Messages {
     fn read(fleet: &Fleet, commits: &Commits) -> Self {
         let (topics, mut this) = (fleet.topics(), Self::default());
-        let mut reader = Reader::open(fleet.connection(), &fleet.queues(), From::Beginning).unwrap();
-        reader
-            .read_all(PATIENCE, |record| {
-                if commits.is_open(&record) {
-                    let key = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
-                    if record.topic == topics.jobs() {
-                        this.jobs.insert(key);
-                    } else if record.topic == topics.finish() {
-                        this.finish.insert(key);
-                    } else {
-                        let task = record.value.as_deref().map(serde_json::from_slice::<SegmentTask>);
-                        this.segments.extend(task.and_then(Result::ok).map(|task| (key, task.segment)));
-                    }
-                }
-                Ok(())
-            })
-            .unwrap();
+        for record in fleet.records(&fleet.queues()).iter().filter(|record| commits.is_open(record)) {
+            let key = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
+            if record.topic == topics.jobs() {
+                this.jobs.insert(key);
+            } else if record.topic == topics.finish() {
+                this.finish.insert(key);
+            } else {
+                let task = record.value.as_deref().map(serde_json::from_slice::<SegmentTask>);
+                this.segments.extend(task.and_then(Result::ok).map(|task| (key, task.segment)));
+            }
+        }
         this
     }
 

@@ -6,10 +6,8 @@ use framefleet_contract::identity::JobId;
 use framefleet_contract::message::status::{Progress, Status};
 use framefleet_contract::outcome::State;
 use framefleet_queue::board::{Board, JobState};
-use framefleet_queue::read::From;
-use framefleet_queue::{Reader, Record, Topics};
+use framefleet_queue::{Record, Topics};
 use std::collections::HashMap;
-use std::time::Duration;
 
 /// By the job's id, as the key has it.
 #[derive(Debug)]
@@ -21,23 +19,17 @@ pub struct Words {
     outcomes: HashMap<String, Vec<Option<Vec<u8>>>>,
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
-
 impl Words {
     pub fn read(fleet: &Fleet) -> Self {
         let topics = fleet.topics().clone();
         let mut this = Self { topics: topics.clone(), of_jobs: HashMap::new(), outcomes: HashMap::new() };
-        let mut reader = Reader::open(fleet.connection(), &Board::topics(&topics), From::Beginning).unwrap();
-        reader
-            .read_all(PATIENCE, |record| {
-                let key = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
-                if record.topic == topics.outcomes() {
-                    this.outcomes.entry(key.clone()).or_default().push(record.value.clone());
-                }
-                this.of_jobs.entry(key).or_default().push(record);
-                Ok(())
-            })
-            .unwrap();
+        for record in fleet.records(&Board::topics(&topics)) {
+            let key = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
+            if record.topic == topics.outcomes() {
+                this.outcomes.entry(key.clone()).or_default().push(record.value.clone());
+            }
+            this.of_jobs.entry(key).or_default().push(record);
+        }
         // Each topic is in its own order already, which records of the same millisecond keep.
         this.of_jobs.values_mut().for_each(|records| records.sort_by_key(|record| record.timestamp_ms));
         this
