@@ -5,8 +5,8 @@
 //!                                             └─ N threads, shared by all jobs
 //! ```
 //!
-//! [`job`] has the steps of one job, each of which skips what an earlier process has done; [`pipeline`] is the only module
-//! that joins stages by threads and channels.
+//! [`job`] has the steps of one job, each of which skips what an earlier process has done, and which the workers of a
+//! [`fleet`] take one by one; [`pipeline`] is the only module that joins stages by threads and channels.
 
 pub mod cli;
 pub mod error;
