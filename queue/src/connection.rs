@@ -21,7 +21,7 @@ pub struct Connection {
 pub const SETTING_VARIABLES: &str = "FRAMEFLEET_KAFKA_";
 
 /// On these rests that nothing is lost, so nobody else sets them.
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     "bootstrap.servers",
     "group.id",
     "enable.auto.commit",
@@ -31,6 +31,7 @@ const OURS: [&str; 9] = [
     "auto.offset.reset",
     "enable.idempotence",
     "acks",
+    "statistics.interval.ms",
 ];
 
 /// How long a question to the broker may take.
@@ -77,7 +78,10 @@ impl Connection {
         config.set("allow.auto.create.topics", "false");
         // A broker that comes back is wanted soon: librdkafka's own would be 10 s.
         config.set("reconnect.backoff.max.ms", "2000");
-        config.set_log_level(RDKafkaLogLevel::Warning);
+        // By them it shows whether a client knows any broker.
+        config.set("statistics.interval.ms", "3000");
+        let is_debugged = self.settings.contains_key("debug");
+        config.set_log_level(if is_debugged { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Warning });
         config
     }
 

@@ -10,9 +10,11 @@
 use crate::commit::Prefix;
 use crate::connection::{Connection, PATIENCE};
 use crate::error::QueueError;
+use crate::reach::{Reach, log};
 use crate::read::headers_of;
 use crate::topics::Topics;
 use rdkafka::client::{Client, ClientContext};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
@@ -216,11 +218,12 @@ impl Consumer {
             .set("fetch.wait.max.ms", "50")
             .set("fetch.queue.backoff.ms", "20")
             .set("fetch.error.backoff.ms", "200");
-        let context = Membership { state: state.clone() };
+        let reach = Reach::new(connection);
+        let context = Membership { state: state.clone(), reach: reach.clone() };
         let consumer: BaseConsumer<Membership> =
             config.create_with_context(context).map_err(|e| connection.refused(&e))?;
         consumer.subscribe(&[topic]).map_err(|e| QueueError::of(connection.brokers(), &e))?;
-        let polling = Polling { consumer, state: state.clone(), is_paused: false, commits: Instant::now() };
+        let polling = Polling { consumer, state: state.clone(), reach, is_paused: false, commits: Instant::now() };
         let name = format!("poll {}", topic.rsplit('.').next().unwrap_or(topic));
         let thread = Builder::new().name(name).spawn(move || polling.run()).map_err(|e| QueueError::Unavailable {
             brokers: connection.brokers().to_owned(),
@@ -256,7 +259,7 @@ impl Consumer {
         self.state.wants_pause.store(pause, Ordering::Relaxed);
     }
 
-    /// Whether the group gave it its partitions, even if they are none.
+    /// Whether the group gave it its partitions, even if they are none, and has not lost sight of it since.
     pub fn has_joined(&self) -> bool {
         self.state.has_assignment.load(Ordering::Relaxed)
     }
@@ -298,6 +301,7 @@ impl Drop for Consumer {
 struct Polling {
     consumer: BaseConsumer<Membership>,
     state: Arc<State>,
+    reach: Arc<Reach>,
     is_paused: bool,
     commits: Instant,
 }
@@ -315,6 +319,7 @@ impl Polling {
                 Some(Err(error)) => self.heed(&error),
                 Some(Ok(None)) | None => {}
             }
+            self.reach.keep(self.consumer.client());
             self.pause_or_resume();
             if self.commits.elapsed() >= COMMIT_PERIOD {
                 self.commits = Instant::now();
@@ -403,9 +408,18 @@ fn commit(consumer: &BaseConsumer<Membership>, state: &State, of: Option<&[i32]>
 /// Keeps track of which partitions are ours.
 struct Membership {
     state: Arc<State>,
+    reach: Arc<Reach>,
 }
 
-impl ClientContext for Membership {}
+impl ClientContext for Membership {
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.reach.hear(statistics);
+    }
+
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(facility, message);
+    }
+}
 
 impl ConsumerContext for Membership {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
@@ -413,7 +427,9 @@ impl ConsumerContext for Membership {
             let revoked: Vec<i32> = list.elements().iter().map(TopicPartitionListElem::partition).collect();
             // What was lost is somebody else's already. A commit that nobody waits for would keep librdkafka from ever joining
             // the group again, where the broker does not answer it; one that is waited for ends with the session.
-            if !consumer.assignment_lost() {
+            if consumer.assignment_lost() {
+                self.state.has_assignment.store(false, Ordering::Relaxed);
+            } else {
                 commit(consumer, &self.state, Some(&revoked), CommitMode::Sync);
             }
             self.state.partitions().retain(|partition, _| !revoked.contains(partition));

@@ -16,6 +16,7 @@ pub mod commit;
 pub mod turns;
 pub mod consume;
 pub mod publish;
+mod reach;
 pub mod read;
 pub mod lag;
 pub mod board;

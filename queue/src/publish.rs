@@ -2,8 +2,10 @@
 
 use crate::connection::Connection;
 use crate::error::QueueError;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crate::reach::{Reach, log};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
@@ -14,6 +16,7 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct Publisher {
     producer: Arc<ThreadedProducer<Acknowledge>>,
+    reach: Arc<Reach>,
     brokers: String,
 }
 
@@ -52,11 +55,13 @@ pub struct Place {
 #[must_use = "a message is sent when the broker says so"]
 pub struct Pending {
     answer: Receiver<Result<Place, KafkaError>>,
-    brokers: String,
+    publisher: Publisher,
 }
 
 /// librdkafka sends a message that is refused again, for this long.
 const SEND_PATIENCE_MS: &str = "60000";
+/// Between two looks at whether the brokers are still known, while an answer is waited for.
+const LOOK: Duration = Duration::from_secs(1);
 /// Between two tries to hand a message to librdkafka while its buffer is full.
 const FULL_BUFFER_PAUSE: Duration = Duration::from_millis(10);
 
@@ -74,8 +79,9 @@ impl Publisher {
         if config.get("delivery.timeout.ms").or(config.get("message.timeout.ms")).is_none() {
             config.set("message.timeout.ms", SEND_PATIENCE_MS);
         }
-        let producer = config.create_with_context(Acknowledge).map_err(|e| connection.refused(&e))?;
-        Ok(Self { producer: Arc::new(producer), brokers: connection.brokers().to_owned() })
+        let reach = Reach::new(connection);
+        let producer = config.create_with_context(Acknowledge(reach.clone())).map_err(|e| connection.refused(&e))?;
+        Ok(Self { producer: Arc::new(producer), reach, brokers: connection.brokers().to_owned() })
     }
 
     /// Hands a message to librdkafka, in order. Waits only while its buffer is full.
@@ -96,8 +102,9 @@ impl Publisher {
             record = record.partition(partition);
         }
         loop {
+            self.reach.keep(self.producer.client());
             match self.producer.send(record) {
-                Ok(()) => return Ok(Pending { answer, brokers: self.brokers.clone() }),
+                Ok(()) => return Ok(Pending { answer, publisher: self.clone() }),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => record = back,
                 Err((error, _)) => return Err(QueueError::of(&self.brokers, &error)),
             }
@@ -128,23 +135,37 @@ impl Pending {
     /// The broker's answer, if there is one by now.
     pub fn answer(&self) -> Option<Result<Place, QueueError>> {
         let answer = self.answer.try_recv().ok()?;
-        Some(answer.map_err(|e| QueueError::of(&self.brokers, &e)))
+        Some(answer.map_err(|e| QueueError::of(&self.publisher.brokers, &e)))
     }
 
     /// Comes back when the broker has the message, or will not have it.
     pub fn wait(self) -> Result<Place, QueueError> {
         let lost = || QueueError::Unavailable {
-            brokers: self.brokers.clone(),
+            brokers: self.publisher.brokers.clone(),
             reason: "the producer ended before the message was acknowledged".to_owned(),
         };
-        self.answer.recv().map_err(|_| lost())?.map_err(|e| QueueError::of(&self.brokers, &e))
+        loop {
+            match self.answer.recv_timeout(LOOK) {
+                Ok(answer) => return answer.map_err(|e| QueueError::of(&self.publisher.brokers, &e)),
+                Err(RecvTimeoutError::Timeout) => self.publisher.reach.keep(self.publisher.producer.client()),
+                Err(RecvTimeoutError::Disconnected) => return Err(lost()),
+            }
+        }
     }
 }
 
 /// Passes each delivery report to whoever waits for it.
-struct Acknowledge;
+struct Acknowledge(Arc<Reach>);
 
-impl ClientContext for Acknowledge {}
+impl ClientContext for Acknowledge {
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.0.hear(statistics);
+    }
+
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(facility, message);
+    }
+}
 
 impl ProducerContext for Acknowledge {
     type DeliveryOpaque = Box<Sender<Result<Place, KafkaError>>>;

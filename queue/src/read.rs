@@ -3,16 +3,19 @@
 use crate::connection::{Connection, PATIENCE};
 use crate::consume::partitions;
 use crate::error::QueueError;
+use crate::reach::{Reach, Reaching};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers as _, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Reads topics without belonging to any group, each from its beginning.
 pub struct Reader {
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Reaching>,
+    reach: Arc<Reach>,
     brokers: String,
     /// What is not read yet of what was there at the beginning: the last offset, by topic and partition.
     behind: HashMap<(String, i32), i64>,
@@ -54,7 +57,9 @@ impl Reader {
             .set("auto.offset.reset", "earliest")
             .set("fetch.wait.max.ms", "100")
             .set("fetch.error.backoff.ms", "200");
-        let consumer: BaseConsumer = config.create().map_err(|e| connection.refused(&e))?;
+        let reach = Reach::new(connection);
+        let consumer = config.create_with_context::<_, BaseConsumer<_>>(Reaching(reach.clone()));
+        let consumer = consumer.map_err(|e| connection.refused(&e))?;
         let brokers = connection.brokers().to_owned();
         let failed = |e: &_| QueueError::of(&brokers, e);
         let mut list = TopicPartitionList::new();
@@ -76,11 +81,12 @@ impl Reader {
             }
         }
         consumer.assign(&list).map_err(|e| failed(&e))?;
-        Ok(Self { consumer, brokers, behind })
+        Ok(Self { consumer, reach, brokers, behind })
     }
 
     /// The next message, or `None` if there was none for so long. A broker that is away is waited for.
     pub fn next(&mut self, patience: Duration) -> Result<Option<Record>, QueueError> {
+        self.reach.keep(self.consumer.client());
         let message = match self.consumer.poll(patience) {
             None => return Ok(None),
             Some(Ok(message)) => message,
@@ -166,7 +172,12 @@ impl Reader {
 }
 
 /// The first offset of what was said within so long, if anything was.
-fn said_since(consumer: &BaseConsumer, topic: &str, partition: i32, time: Duration) -> Result<Option<i64>, KafkaError> {
+fn said_since(
+    consumer: &BaseConsumer<Reaching>,
+    topic: &str,
+    partition: i32,
+    time: Duration,
+) -> Result<Option<i64>, KafkaError> {
     let begin = SystemTime::now().checked_sub(time).and_then(|begin| begin.duration_since(UNIX_EPOCH).ok());
     let begin_ms = begin.unwrap_or_default().as_millis() as i64;
     let mut asked = TopicPartitionList::new();

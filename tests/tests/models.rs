@@ -5,13 +5,13 @@
 use framefleet_contract::identity::Sha256;
 use framefleet_tests::clip;
 use framefleet_tests::disk::Disk;
-use framefleet_tests::{Ended, Scratch, repository, wait};
+use framefleet_tests::{Ended, Orders, Scratch, repository, wait};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 const X264: &str = "-c:v libx264 -preset ultrafast -g 25 -pix_fmt yuv420p";
 
@@ -203,21 +203,26 @@ fn a_refused_newest_version_leaves_the_one_before_it_in_use() {
 }
 
 /// A call on six videos with the model `cells`, the file of which is replaced as soon as the first job has begun: by the
-/// same graph, which is another model by what its `model.toml` says.
-fn run_with_a_swap(scratch: &Scratch, arguments: &[&str], toml: &str) -> Ended {
-    let one = repository::cells();
+/// same graph, which is another model by what its `model.toml` says. The videos take long until the call has `said` so.
+fn run_with_a_swap(scratch: &Scratch, arguments: &[&str], toml: &str, said: &str) -> Ended {
+    let (one, heard, pace) = (repository::cells(), scratch.join("heard"), Orders::new(scratch, "pace"));
+    pace.give(&["decode @ sleep-30000"]);
     let videos: Vec<PathBuf> =
         (0..6).map(|n| scratch.clip(&format!("clip-{n}.mp4"), &clip::moving("640x360", 8 + n), X264)).collect();
     let mut command = Command::new(repository::framefleet());
     command.current_dir(scratch.path()).arg("run").args(&videos).args(["--json", "--threads", "1"]).args(arguments);
     command.args(["--model", "cells", "--out", "out", "--models"]).arg(scratch.join("models"));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("FRAMEFLEET_LOG", "info");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(fs::File::create(&heard).unwrap());
+    command.env("FRAMEFLEET_LOG", "info").envs(pace.environment());
     let child = command.spawn().unwrap();
     wait::until("the first job has begun", || scratch.join("out/jobs").is_dir());
     fs::remove_file(scratch.join("models/cells.onnx")).unwrap();
     fs::write(scratch.join("models/cells.toml"), toml).unwrap();
     put(scratch, "cells.onnx", &one);
-    let ended = Ended::new("a call with a swap".to_owned(), child.wait_with_output().unwrap());
+    wait::calmly("the call has seen the new version", || fs::read_to_string(&heard).unwrap().contains(said));
+    pace.withdraw();
+    let output = Output { stderr: fs::read(&heard).unwrap(), ..child.wait_with_output().unwrap() };
+    let ended = Ended::new("a call with a swap".to_owned(), output);
     assert_eq!(ended.status, Some(0), "{ended}");
     ended
 }
@@ -228,14 +233,13 @@ fn run_with_a_swap(scratch: &Scratch, arguments: &[&str], toml: &str) -> Ended {
 fn a_dropped_version_serves_the_videos_that_follow() {
     let one = repository::cells();
     let scratch = with_models(&[("cells.onnx", one.clone())]);
-    let ended = run_with_a_swap(&scratch, &[], "max_detections = 299\n");
+    let ended = run_with_a_swap(&scratch, &[], "max_detections = 299\n", "is used from here on");
     let models = models_of(&ended);
     let first = Sha256::of_file(&one).unwrap();
     assert_eq!(models.len(), 6);
     assert_eq!(models[0], first);
     let swapped = models.iter().position(|model| *model != first).unwrap_or_else(|| panic!("never swapped: {ended}"));
     assert!(models[swapped..].iter().all(|model| *model == models[swapped]), "{models:?}");
-    assert!(ended.stderr.contains("is used from here on"), "{ended}");
     let compared =
         scratch.join("out/models").join(models[swapped].as_str()).join("compared").join(format!("{first}.json"));
     let compared: Value = serde_json::from_slice(&fs::read(compared).unwrap()).unwrap();
@@ -251,10 +255,11 @@ fn a_dropped_version_serves_the_videos_that_follow() {
 #[test]
 fn a_version_that_a_call_cannot_use_is_passed_over() {
     let scratch = with_models(&[("cells.onnx", repository::cells())]);
-    let ended = run_with_a_swap(&scratch, &["--track-thresh", "0.3"], "[tracker]\nlow_thresh = 0.4\n");
+    let (threshold, said) = (["--track-thresh", "0.3"], "cannot be used by this call");
+    let ended = run_with_a_swap(&scratch, &threshold, "[tracker]\nlow_thresh = 0.4\n", said);
     let first = Sha256::of_file(&repository::cells()).unwrap();
     assert_eq!(models_of(&ended), vec![first; 6]);
-    assert_eq!(ended.stderr.matches("cannot be used by this call").count(), 1, "{ended}");
+    assert_eq!(ended.stderr.matches(said).count(), 1, "{ended}");
 }
 
 /// What was stored without its end, by a program that was killed, is still what others may be working with.

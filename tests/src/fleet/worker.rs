@@ -45,7 +45,7 @@ impl WorkerCall {
         this.with(&["--brokers", brokers, "--prefix", fleet.topics().prefix()])
             .with(&["--threads", "1", "--slots", "2", "--segment-seconds", "1", "--min-free", "0"])
             .with(&["--kafka", &session, "--kafka", "heartbeat.interval.ms=500", "--listen", "127.0.0.1:0"])
-            .env("FRAMEFLEET_LOG", "info")
+            .env("FRAMEFLEET_LOG", std::env::var("FRAMEFLEET_LOG").unwrap_or_else(|_| "info".to_owned()))
     }
 
     /// Later ones win over earlier ones where a flag can be given once.
