@@ -64,6 +64,19 @@ impl Client {
         check_topics(&self.connection, &[topics.jobs(), topics.control()]).map(|_| ())
     }
 
+    /// Asks whether the fleet has a queue of this name.
+    ///
+    /// # Errors
+    /// It has not, or the broker does not answer.
+    pub fn check_queue(&self, queue: &str) -> Result<(), QueueError> {
+        match check_topics(&self.connection, &[self.connection.topics().segments(queue)]) {
+            Err(QueueError::Topics { .. }) => Err(QueueError::BadRequest(format!(
+                "the fleet has no queue {queue}; give one that was made with `framefleet topics apply`"
+            ))),
+            other => other.map(|_| ()),
+        }
+    }
+
     /// Sends a request. It is the fleet's once the broker has it: [`Pending::wait`].
     ///
     /// # Errors

@@ -10,7 +10,7 @@
 use crate::commit::Prefix;
 use crate::connection::{Connection, PATIENCE};
 use crate::error::QueueError;
-use crate::reach::{Reach, log};
+use crate::reach::{Reach, Reaching, log};
 use crate::read::headers_of;
 use crate::topics::Topics;
 use rdkafka::client::{Client, ClientContext};
@@ -140,7 +140,8 @@ struct State {
     ends: AtomicBool,
     /// A rebalance came, after which partitions are not paused.
     was_rebalanced: AtomicBool,
-    has_assignment: AtomicBool,
+    /// Since when it is outside of its group; `None` while it is inside.
+    outside_since: Mutex<Option<Instant>>,
     born: Instant,
     /// Milliseconds after `born` at which the thread polled last.
     polled_ms: AtomicU64,
@@ -160,6 +161,10 @@ impl State {
 
     fn partitions(&self) -> MutexGuard<'_, HashMap<i32, Partition>> {
         self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn outside_since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.outside_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What can be committed, of these partitions or of all.
@@ -192,7 +197,7 @@ impl Consumer {
             wants_pause: AtomicBool::new(false),
             ends: AtomicBool::new(false),
             was_rebalanced: AtomicBool::new(false),
-            has_assignment: AtomicBool::new(false),
+            outside_since: Mutex::new(Some(Instant::now())),
             born: Instant::now(),
             polled_ms: AtomicU64::new(0),
             ended_because: Mutex::default(),
@@ -261,7 +266,12 @@ impl Consumer {
 
     /// Whether the group gave it its partitions, even if they are none, and has not lost sight of it since.
     pub fn has_joined(&self) -> bool {
-        self.state.has_assignment.load(Ordering::Relaxed)
+        self.state.outside_since().is_none()
+    }
+
+    /// How long it has been outside of its group.
+    pub fn outside_for(&self) -> Duration {
+        self.state.outside_since().map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Since the thread polled last.
@@ -428,7 +438,7 @@ impl ConsumerContext for Membership {
             // What was lost is somebody else's already. A commit that nobody waits for would keep librdkafka from ever joining
             // the group again, where the broker does not answer it; one that is waited for ends with the session.
             if consumer.assignment_lost() {
-                self.state.has_assignment.store(false, Ordering::Relaxed);
+                self.state.outside_since().get_or_insert_with(Instant::now);
             } else {
                 commit(consumer, &self.state, Some(&revoked), CommitMode::Sync);
             }
@@ -444,7 +454,7 @@ impl ConsumerContext for Membership {
                     let epoch = self.state.epochs.fetch_add(1, Ordering::Relaxed);
                     partitions.insert(element.partition(), Partition { epoch, prefix: Prefix::default() });
                 }
-                self.state.has_assignment.store(true, Ordering::Relaxed);
+                *self.state.outside_since() = None;
             }
             Rebalance::Error(error) => tracing::warn!("rebalance of {}: {error}", self.state.topic),
             Rebalance::Revoke(_) => {}
@@ -467,8 +477,11 @@ impl ConsumerContext for Membership {
 
 /// Fails unless all these topics are there. Gives how many partitions each has.
 pub fn check_topics(connection: &Connection, topics: &[String]) -> Result<Vec<u32>, QueueError> {
-    let consumer: BaseConsumer = connection.config().create().map_err(|e| connection.refused(&e))?;
-    topics.iter().map(|topic| partitions(consumer.client(), connection, topic)).collect()
+    let context = Reaching::new(connection);
+    let consumer: BaseConsumer<_> =
+        connection.config().create_with_context(context).map_err(|e| connection.refused(&e))?;
+    let found: Result<_, _> = topics.iter().map(|topic| partitions(consumer.client(), connection, topic)).collect();
+    found.map_err(|error| Reaching::explain(&consumer, error))
 }
 
 /// How many partitions the topic has.

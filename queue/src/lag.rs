@@ -3,17 +3,14 @@
 use crate::connection::{Connection, PATIENCE};
 use crate::consume::partitions;
 use crate::error::QueueError;
-use crate::reach::{Reach, Reaching};
+use crate::reach::Reaching;
 use crate::topics::Topics;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
-use std::sync::Arc;
-use std::time::Duration;
 
 /// Asks about one topic. Keeps its connection.
 pub struct LagProbe {
     consumer: BaseConsumer<Reaching>,
-    reach: Arc<Reach>,
     connection: Connection,
     topic: String,
 }
@@ -33,9 +30,8 @@ impl LagProbe {
         let mut config = connection.config();
         // It asks for the group's offsets, and never joins it.
         config.set("group.id", Topics::group(topic)).set("enable.auto.commit", "false");
-        let reach = Reach::new(connection);
-        let consumer = config.create_with_context(Reaching(reach.clone())).map_err(|e| connection.refused(&e))?;
-        Ok(Self { consumer, reach, connection: connection.clone(), topic: topic.to_owned() })
+        let consumer = config.create_with_context(Reaching::new(connection)).map_err(|e| connection.refused(&e))?;
+        Ok(Self { consumer, connection: connection.clone(), topic: topic.to_owned() })
     }
 
     /// Every partition of the topic.
@@ -43,9 +39,7 @@ impl LagProbe {
     /// # Errors
     /// Also if the broker's answer lacks a partition: what is not known is not zero.
     pub fn ask(&self) -> Result<Vec<PartitionLag>, QueueError> {
-        // It follows no topic, so that only its statistics come.
-        self.consumer.poll(Duration::ZERO);
-        self.reach.keep(self.consumer.client());
+        Reaching::hear_and_keep(&self.consumer);
         let failed = |e: &_| QueueError::of(self.connection.brokers(), e);
         let partitions = partitions(self.consumer.client(), &self.connection, &self.topic)? as i32;
         let mut list = TopicPartitionList::new();

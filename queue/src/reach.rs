@@ -5,15 +5,18 @@
 //! off for ever. Its statistics show that, and it can be told of the brokers again.
 
 use crate::connection::Connection;
+use crate::error::QueueError;
 use framefleet_native_kafka::add_brokers;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::ffi::CString;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Whether a client knows of any broker. Shared by the client's context, which hears its statistics, and its owner.
 #[derive(Debug)]
@@ -61,11 +64,52 @@ pub(crate) fn log(facility: &str, message: &str) {
 }
 
 /// The context of a consumer that belongs to no group.
-pub(crate) struct Reaching(pub Arc<Reach>);
+pub(crate) struct Reaching {
+    reach: Arc<Reach>,
+    /// What librdkafka said last of why it does not get through.
+    trouble: Mutex<Option<String>>,
+}
+
+impl Reaching {
+    pub fn new(connection: &Connection) -> Self {
+        Self { reach: Reach::new(connection), trouble: Mutex::default() }
+    }
+
+    /// As [`Reach::keep`], of a consumer that is polled for messages.
+    pub fn keep(consumer: &BaseConsumer<Self>) {
+        consumer.context().reach.keep(consumer.client());
+    }
+
+    /// As [`Reach::keep`], of a consumer that is polled for nothing else.
+    pub fn hear_and_keep(consumer: &BaseConsumer<Self>) {
+        const MOST: usize = 100;
+        for _ in 0..MOST {
+            let _ = consumer.poll(Duration::ZERO);
+        }
+        Self::keep(consumer);
+    }
+
+    /// Why a question failed: where librdkafka knows more than that no answer came, such as a wrong password.
+    pub fn explain(consumer: &BaseConsumer<Self>, error: QueueError) -> QueueError {
+        Self::hear_and_keep(consumer);
+        let trouble = consumer.context().trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match (error, trouble) {
+            (QueueError::Unavailable { brokers, .. }, Some(reason)) => QueueError::Unavailable { brokers, reason },
+            (error, _) => error,
+        }
+    }
+}
 
 impl ClientContext for Reaching {
     fn stats_raw(&self, statistics: &[u8]) {
-        self.0.hear(statistics);
+        self.reach.hear(statistics);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // It only follows from what was said before.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        }
     }
 
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -79,22 +123,20 @@ impl ConsumerContext for Reaching {}
 mod tests {
     use super::*;
     use rdkafka::ClientConfig;
-    use rdkafka::consumer::{BaseConsumer, Consumer as _};
     use std::collections::BTreeMap;
-    use std::time::Duration;
 
-    fn reach() -> Arc<Reach> {
-        Reach::new(&Connection::new("127.0.0.1:9,127.0.0.2:9", "p", BTreeMap::new()).unwrap())
+    fn nobody() -> Connection {
+        Connection::new("127.0.0.1:9,127.0.0.2:9", "p", BTreeMap::new()).unwrap()
     }
 
     #[test]
     fn a_client_that_knows_no_address_is_told_of_the_brokers_again() {
-        let reach = reach();
         // As after an answer without brokers.
         let consumer: BaseConsumer<Reaching> = ClientConfig::new()
             .set("statistics.interval.ms", "20")
-            .create_with_context(Reaching(reach.clone()))
+            .create_with_context(Reaching::new(&nobody()))
             .unwrap();
+        let reach = &consumer.context().reach;
         let hear = || {
             for _ in 0..10 {
                 assert!(consumer.poll(Duration::from_millis(20)).is_none_or(|polled| polled.is_err()));
@@ -108,8 +150,16 @@ mod tests {
     }
 
     #[test]
+    fn a_question_that_failed_is_explained() {
+        let consumer: BaseConsumer<Reaching> = nobody().config().create_with_context(Reaching::new(&nobody())).unwrap();
+        let error = consumer.client().fetch_metadata(None, Duration::from_millis(300)).unwrap_err();
+        let said = Reaching::explain(&consumer, QueueError::of("127.0.0.1:9", &error)).to_string();
+        assert!(said.contains("Connection refused"), "{said}");
+    }
+
+    #[test]
     fn what_stands_for_no_address_does_not_count() {
-        let reach = reach();
+        let reach = Reach::new(&nobody());
         let heard = |sources: &[&str]| {
             let brokers =
                 sources.iter().enumerate().map(|(n, source)| (n.to_string(), serde_json::json!({ "source": source })));

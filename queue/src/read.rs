@@ -3,19 +3,17 @@
 use crate::connection::{Connection, PATIENCE};
 use crate::consume::partitions;
 use crate::error::QueueError;
-use crate::reach::{Reach, Reaching};
+use crate::reach::Reaching;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers as _, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Reads topics without belonging to any group, each from its beginning.
 pub struct Reader {
     consumer: BaseConsumer<Reaching>,
-    reach: Arc<Reach>,
     brokers: String,
     /// What is not read yet of what was there at the beginning: the last offset, by topic and partition.
     behind: HashMap<(String, i32), i64>,
@@ -57,36 +55,14 @@ impl Reader {
             .set("auto.offset.reset", "earliest")
             .set("fetch.wait.max.ms", "100")
             .set("fetch.error.backoff.ms", "200");
-        let reach = Reach::new(connection);
-        let consumer = config.create_with_context::<_, BaseConsumer<_>>(Reaching(reach.clone()));
-        let consumer = consumer.map_err(|e| connection.refused(&e))?;
-        let brokers = connection.brokers().to_owned();
-        let failed = |e: &_| QueueError::of(&brokers, e);
-        let mut list = TopicPartitionList::new();
-        let mut behind = HashMap::new();
-        for topic in topics {
-            for partition in 0..partitions(consumer.client(), connection, topic)? as i32 {
-                let (first, end) = connection.ask(|| consumer.fetch_watermarks(topic, partition, PATIENCE))?;
-                let start = match from {
-                    From::Beginning => first,
-                    From::Now => end,
-                    From::Last(time) => {
-                        connection.ask(|| said_since(&consumer, topic, partition, time))?.unwrap_or(end)
-                    }
-                };
-                if end > start {
-                    behind.insert((topic.clone(), partition), end - 1);
-                }
-                list.add_partition_offset(topic, partition, Offset::Offset(start)).map_err(|e| failed(&e))?;
-            }
-        }
-        consumer.assign(&list).map_err(|e| failed(&e))?;
-        Ok(Self { consumer, reach, brokers, behind })
+        let consumer = config.create_with_context(Reaching::new(connection)).map_err(|e| connection.refused(&e))?;
+        let behind = begin(connection, &consumer, topics, from).map_err(|error| Reaching::explain(&consumer, error))?;
+        Ok(Self { consumer, brokers: connection.brokers().to_owned(), behind })
     }
 
     /// The next message, or `None` if there was none for so long. A broker that is away is waited for.
     pub fn next(&mut self, patience: Duration) -> Result<Option<Record>, QueueError> {
-        self.reach.keep(self.consumer.client());
+        Reaching::keep(&self.consumer);
         let message = match self.consumer.poll(patience) {
             None => return Ok(None),
             Some(Ok(message)) => message,
@@ -187,6 +163,34 @@ fn said_since(
         Offset::Offset(offset) => Some(offset),
         _ => None,
     }))
+}
+
+/// Has a consumer begin there. Gives what it has not read yet of what is there by now.
+fn begin(
+    connection: &Connection,
+    consumer: &BaseConsumer<Reaching>,
+    topics: &[String],
+    from: From,
+) -> Result<HashMap<(String, i32), i64>, QueueError> {
+    let failed = |e: &_| QueueError::of(connection.brokers(), e);
+    let mut list = TopicPartitionList::new();
+    let mut behind = HashMap::new();
+    for topic in topics {
+        for partition in 0..partitions(consumer.client(), connection, topic)? as i32 {
+            let (first, end) = connection.ask(|| consumer.fetch_watermarks(topic, partition, PATIENCE))?;
+            let start = match from {
+                From::Beginning => first,
+                From::Now => end,
+                From::Last(time) => connection.ask(|| said_since(consumer, topic, partition, time))?.unwrap_or(end),
+            };
+            if end > start {
+                behind.insert((topic.clone(), partition), end - 1);
+            }
+            list.add_partition_offset(topic, partition, Offset::Offset(start)).map_err(|e| failed(&e))?;
+        }
+    }
+    consumer.assign(&list).map_err(|e| failed(&e))?;
+    Ok(behind)
 }
 
 /// The headers of a message, in order or by name.

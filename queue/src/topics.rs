@@ -1,7 +1,7 @@
 //! The topics: their names, and how each is made and checked.
 
 use crate::connection::{Connection, PATIENCE};
-use crate::consume::partitions;
+use crate::consume::{check_topics, partitions};
 use crate::error::QueueError;
 use framefleet_contract::identity::JobId;
 use framefleet_contract::message::submission::is_queue;
@@ -160,6 +160,11 @@ pub async fn apply(connection: &Connection, layout: &Layout) -> Result<Vec<Appli
     if let Some(queue) = layout.queues.iter().find(|queue| !is_queue(queue)) {
         let reason = format!("queue {queue:?} is not usable: take 1 to 32 of a-z, 0-9 and -, not beginning with -");
         return Err(QueueError::BadRequest(reason));
+    }
+    // Whether there is a broker: an administrator's client does not say why it gets no answer.
+    match check_topics(connection, &[connection.topics().jobs()]) {
+        Ok(_) | Err(QueueError::Topics { .. }) => {}
+        Err(error) => return Err(error),
     }
     let admin: AdminClient<DefaultClientContext> = connection.config().create().map_err(|e| connection.refused(&e))?;
     let failed = |e: &_| QueueError::of(connection.brokers(), e);

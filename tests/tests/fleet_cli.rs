@@ -96,12 +96,29 @@ fn a_job_is_cancelled_while_it_is_worked_on() {
     wait::until("somebody works on it", || fleet.said(&["status", "long"]).contains("worked on  segment "));
     assert_eq!(fleet.said(&["cancel", "long", "--wait"]), "long cancelled\n");
     assert_eq!(fleet.said(&["cancel", "long"]), "long had ended: cancelled\n");
-    let early = fleet.call(&["cancel", "early"]);
-    assert!(early.status == Some(0) && early.stderr.contains("early is not known"), "{early}");
-    assert_eq!(early.stdout, "early is asked to end\n");
+    errors(&fleet.call(&["cancel", "lnog"]), 1, "JOB_UNKNOWN", 1);
+    assert_eq!(fleet.said(&["cancel", "early", "--ahead"]), "early is asked to end\n");
     let late = fleet.call(&["submit", &clip, "--job-id", "early", "--wait"]);
     assert!(late.status == Some(1) && late.stdout.ends_with("early cancelled\n"), "{late}");
     fleet.call(&["cancel", "../x"]).error(2, "BAD_REQUEST");
+}
+
+#[test]
+fn a_worker_removes_what_is_not_to_be_kept() {
+    let fleet = SmallFleet::new("kept");
+    let notes = fleet.scratch.file("notes.mp4", b"no video at all");
+    let worker = fleet.worker();
+    for job in ["one", "two", "three"] {
+        fleet.call(&["submit", text(&notes), "--job-id", job, "--wait"]);
+    }
+    drop(worker);
+    fleet.said(&["submit", text(&notes), "--job-id", "waiting", "--queue", "low"]);
+    let _worker = fleet.worker_with(&["--keep-last", "1", "--roles", "finish"]);
+    let ids = || fleet.json(&["jobs"]).iter().map(|job| job["job_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    wait::calmly("the older ones are removed", || ids().len() == 2);
+    assert_eq!(ids(), ["three", "waiting"]);
+    let is_there = |job| fleet.job_folder(job).exists();
+    assert!(!is_there("one") && !is_there("two") && is_there("three"));
 }
 
 #[test]

@@ -10,9 +10,11 @@
 //! was acknowledged; before that it comes again, to this worker or another, and finds what is there.
 
 mod announce;
+mod answers;
 mod beside;
 mod cancelled;
 mod detect;
+mod drain;
 mod finish;
 mod gate;
 mod health;
@@ -109,15 +111,9 @@ const PLANNERS: usize = 6;
 const FINISHERS: usize = 2;
 /// Between two looks at whether the worker leaves.
 const LOOK: Duration = Duration::from_millis(100);
-/// A poll thread that was not seen for so long hangs. It looks many times a second.
-const POLL_PATIENCE: Duration = Duration::from_mins(1);
-/// Marks are touched each second, unless the volume hangs.
-const BEAT_PATIENCE: Duration = Duration::from_mins(1);
 /// Between two looks at the volume, and at what is not to be kept.
 const VOLUME_PERIOD: Duration = Duration::from_secs(2);
 const RETAIN_PERIOD: Duration = Duration::from_mins(1);
-/// For the last words to the broker.
-const GOODBYE: Duration = Duration::from_secs(3);
 
 /// Works until a signal, or until there is no work left, where that is asked for.
 pub fn run(settings: &Settings, signals: &Stop) -> Result<()> {
@@ -143,9 +139,9 @@ pub fn run(settings: &Settings, signals: &Stop) -> Result<()> {
     worker.cancelled.follow(&settings.connection, &ends)?;
     let measured = Measured::default();
     let crew = Crew::muster(settings, &worker, &runtime, &measured)?;
-    let _watchdog = crew.watch(settings.limits.stall_s);
+    let watchdog = crew.watch(settings.limits.stall_s);
     if let Some(address) = settings.listen {
-        let bound = health::serve(address, crew.answers(settings.metrics.clone()))
+        let bound = health::serve(address, crew.answers(settings.metrics.clone(), watchdog.looked()))
             .map_err(|e| JobError::BadRequest(format!("--listen {address}: {e}; choose another address")))?;
         tracing::info!("health and metrics at http://{bound}/");
     }
@@ -266,35 +262,6 @@ impl Crew {
         })
     }
 
-    fn answers(&self, metrics: PrometheusHandle) -> health::Answers {
-        let (live, ready, started) = (self.intakes.clone(), self.intakes.clone(), self.worker.clone());
-        let (worker, alive) = (self.worker.clone(), self.worker.clone());
-        health::Answers {
-            live: Arc::new(move || {
-                if alive.standing.since_beat() > BEAT_PATIENCE {
-                    return Err("marks and heartbeats stand still".to_owned());
-                }
-                all(&live, |consumer| consumer.since_poll() < POLL_PATIENCE, "does not poll")
-            }),
-            ready: Arc::new(move || {
-                if worker.standing.is_draining() {
-                    return Err("draining".to_owned());
-                }
-                worker.standing.paused_because().map_or(Ok(()), Err)?;
-                if worker.standing.is_kafka_silent() {
-                    return Err("Kafka does not answer".to_owned());
-                }
-                all(&ready, framefleet_queue::Consumer::has_joined, "has not joined its group")
-            }),
-            started: Arc::new(move || if started.standing.has_started() { Ok(()) } else { Err("starting".to_owned()) }),
-            metrics,
-            refresh: Arc::new({
-                let (worker, intakes) = (self.worker.clone(), self.intakes.clone());
-                move || refresh_metrics(&worker, &intakes)
-            }),
-        }
-    }
-
     /// Everything beside the roles, until the worker leaves.
     fn work(self, settings: &Settings, signals: &Stop, heart: Heart) -> Result<()> {
         let is_time_to_leave = Arc::new(AtomicBool::new(false));
@@ -365,42 +332,6 @@ impl Crew {
         })
     }
 
-    /// Takes nothing more. What fits into the time that is left is finished, the rest is left to others; then everything
-    /// that is done is committed, and the groups are left.
-    fn drain(self, grace: Duration) {
-        let begun = Instant::now();
-        self.worker.standing.drain();
-        self.intakes.iter().for_each(|intake| intake.pause(true));
-        while self.threads.iter().any(|thread| !thread.is_finished()) {
-            let left = grace.saturating_sub(begun.elapsed());
-            let too_long = self.worker.in_flight.leave_what_does_not_fit(left);
-            if too_long > 0 {
-                tracing::warn!(
-                    "{too_long} piece(s) of work do not fit into the time that is left: others will do them"
-                );
-            }
-            if left.is_zero() {
-                self.worker.hand_back.fail();
-            }
-            if begun.elapsed() > grace + GOODBYE {
-                tracing::warn!("work does not stop: the process ends");
-                return;
-            }
-            std::thread::sleep(LOOK);
-        }
-        for thread in self.threads {
-            let _ = thread.join();
-        }
-        std::thread::scope(|scope| {
-            for consumer in self.intakes.iter().flat_map(|intake| intake.consumers()) {
-                scope.spawn(|| consumer.leave());
-            }
-        });
-        let announcer = &self.worker.announcer;
-        let topic = announcer.topics().workers();
-        heartbeat::say_goodbye(announcer.publisher(), &topic, &self.worker.id, GOODBYE);
-    }
-
     fn consumers(&self) -> impl Iterator<Item = &framefleet_queue::Consumer> {
         self.intakes.iter().flat_map(|intake| intake.consumers())
     }
@@ -408,22 +339,6 @@ impl Crew {
     fn topics(&self) -> Vec<String> {
         self.consumers().map(|consumer| consumer.topic().to_owned()).collect()
     }
-}
-
-fn all(
-    intakes: &[Arc<Intake>],
-    is_so: impl Fn(&framefleet_queue::Consumer) -> bool,
-    not: &str,
-) -> std::result::Result<(), String> {
-    let mut consumers = intakes.iter().flat_map(|intake| intake.consumers());
-    consumers.find(|consumer| !is_so(consumer)).map_or(Ok(()), |consumer| Err(format!("{} {not}", consumer.topic())))
-}
-
-fn refresh_metrics(worker: &Worker, intakes: &[Arc<Intake>]) {
-    let open: usize = intakes.iter().flat_map(|intake| intake.consumers()).map(framefleet_queue::Consumer::open).sum();
-    metrics::gauge!("framefleet_messages_in_hand").set(open as f64);
-    metrics::gauge!("framefleet_work_in_flight").set(worker.in_flight.list().len() as f64);
-    metrics::gauge!("framefleet_worker_takes_work").set(if worker.standing.takes_work() { 1.0 } else { 0.0 });
 }
 
 /// Unlike any other's, also of a process that had the same number on the same host before.

@@ -100,6 +100,11 @@ fn align_numbers(table: &mut Table) {
     }
 }
 
+/// Cells of a row with text from outside, each of which stays one line.
+pub(crate) fn plain_row<'a>(cells: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    cells.into_iter().map(|cell| cell.replace(char::is_control, "\u{fffd}")).collect()
+}
+
 /// The table as text. What it shows comes out of files too: without characters that steer a terminal.
 pub(crate) fn trimmed(table: &Table) -> String {
     let text = table.to_string();

@@ -61,7 +61,7 @@ impl SmallFleet {
     /// What a call prints that ends well and says nothing on stderr, but how long it waits.
     pub fn said(&self, arguments: &[&str]) -> String {
         let ended = self.call(arguments);
-        let is_patient = ended.stderr.lines().all(|line| line.ends_with(" have ended"));
+        let is_patient = ended.stderr.lines().all(|line| line.contains(" have ended; waiting for "));
         assert!(ended.status == Some(0) && is_patient, "{ended}");
         ended.stdout
     }
@@ -81,6 +81,10 @@ impl SmallFleet {
 
     /// Starts a worker, and comes back when it takes work.
     pub fn worker(&self) -> WorkerProcess {
+        self.worker_with(&[])
+    }
+
+    pub fn worker_with(&self, arguments: &[&str]) -> WorkerProcess {
         let log = self.scratch.join("worker.log");
         let mut command = self.command("setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(repository::framefleet());
@@ -94,7 +98,7 @@ impl SmallFleet {
             "5",
             "--models",
         ]);
-        command.arg(repository::root().join("models/catalog"));
+        command.arg(repository::root().join("models/catalog")).args(arguments);
         command.stdout(Stdio::null()).stderr(File::create(&log).unwrap());
         let mut worker = WorkerProcess { process: command.spawn().unwrap(), log };
         wait::until("the worker takes work", || {

@@ -1,23 +1,27 @@
 //! `framefleet cancel`: takes jobs back.
 
 use super::kafka::KafkaFlags;
-use super::{DONE, INTERRUPTED, print_error, say, status_before_job};
+use super::{DONE, FAILED, INTERRUPTED, print_error, say, status_before_job};
 use crate::error::{JobError, Result};
 use crate::interrupt::Stop;
 use clap::Args;
 use framefleet_contract::ErrorCode;
 use framefleet_contract::identity::JobId;
+use framefleet_queue::QueueError;
 use framefleet_queue::client::{Client, Watch};
 use std::time::Duration;
 
 /// Asks that jobs end, wherever they stand.
 ///
-/// Work that is under way stops within a second or two. A job that has ended keeps its outcome. A job that nobody knows
-/// yet ends cancelled as soon as it is submitted.
+/// Work that is under way stops within a second or two. A job that has ended keeps its outcome.
 #[derive(Debug, Args)]
 pub struct Cancel {
     #[arg(value_name = "JOB", required = true)]
     jobs: Vec<String>,
+
+    /// Also jobs that nobody knows yet: they end cancelled as soon as they are submitted
+    #[arg(long)]
+    ahead: bool,
 
     /// Wait until they have ended, and say how. That needs a worker with the role plan
     #[arg(long)]
@@ -43,15 +47,20 @@ impl Cancel {
         let client = Client::new(self.kafka.connection()?)?;
         client.check()?;
         let watch = client.watch()?;
-        let mut open = Vec::new();
+        let (mut open, mut status) = (Vec::new(), DONE);
         for job_id in jobs {
             match watch.board.job(&job_id) {
                 Some(job) if job.state.is_final() => {
                     say(&format!("{job_id} had ended: {}", job.state.as_str()));
                     continue;
                 }
-                Some(_) => {}
-                None => eprintln!("{job_id} is not known: if it is submitted, it ends cancelled"),
+                None if !self.ahead => {
+                    let unknown = QueueError::UnknownJob(job_id.to_string());
+                    print_error(unknown.code(), &format!("{unknown}; --ahead cancels it before it is submitted"));
+                    status = FAILED;
+                    continue;
+                }
+                _ => {}
             }
             client.cancel(&job_id)?;
             if !self.wait {
@@ -59,7 +68,7 @@ impl Cancel {
             }
             open.push(job_id);
         }
-        if self.wait { wait_for(watch, open) } else { Ok(DONE) }
+        Ok(if self.wait { status.max(wait_for(watch, open)?) } else { status })
     }
 }
 

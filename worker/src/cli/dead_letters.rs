@@ -7,12 +7,14 @@ use super::jobs::age;
 use super::kafka::KafkaFlags;
 use super::{DONE, print_error, say, status_before_job};
 use crate::error::{JobError, Result};
-use crate::report::{plain_table, trimmed};
+use crate::report::{plain_row, plain_table, trimmed};
 use clap::{Args, Subcommand};
 use framefleet_queue::client::{Client, DeadLetter};
 use std::time::SystemTime;
 
 /// Shows the messages that a fleet gave up, and tries them again
+///
+/// They stay for as long as the topic dead-letters keeps them, which is for ever unless its retention.ms is changed.
 #[derive(Debug, Args)]
 pub struct DeadLetters {
     #[command(subcommand)]
@@ -83,9 +85,8 @@ fn table(letters: &[DeadLetter]) -> String {
         let age = age(letter.timestamp_ms, now);
         // A message that nobody can read may have any key.
         let key: String = letter.key.as_deref().unwrap_or_default().chars().take(LONGEST_KEY).collect();
-        // A table has one line for each.
-        let message = letter.message.replace('\n', " ");
-        table.add_row(vec![&letter.id, &age, &letter.original_topic, &key, &letter.code, &message]);
+        let letter = [&letter.id, &age, &letter.original_topic, &key, &letter.code, &letter.message];
+        table.add_row(plain_row(letter.map(String::as_str)));
     }
     trimmed(&table)
 }

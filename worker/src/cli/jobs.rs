@@ -62,7 +62,7 @@ impl Jobs {
         } else if jobs.is_empty() {
             say("no job; `framefleet submit` hands one in");
         } else {
-            say(&table::table(&jobs, std::time::SystemTime::now()));
+            say(&table::table(&jobs, std::time::SystemTime::now(), usize::MAX));
         }
         Ok(DONE)
     }
@@ -73,3 +73,4 @@ pub fn json(job: &Job) -> String {
 }
 
 pub use table::{age, progress};
+pub use watch::line;

@@ -5,7 +5,7 @@ use super::kafka::KafkaFlags;
 use super::named_jobs::known;
 use super::{print_error, say, status_before_job};
 use crate::error::Result;
-use crate::report::{plain_table, trimmed};
+use crate::report::{plain_row, plain_table, trimmed};
 use clap::Args;
 use framefleet_queue::board::Job;
 use framefleet_queue::client::Client;
@@ -90,7 +90,7 @@ fn describe(job: &Job, workers: &Roster) -> String {
     let mut table = plain_table();
     for (name, value) in lines {
         if let Some(value) = value {
-            table.add_row(vec![name.to_owned(), value]);
+            table.add_row(plain_row([name, &value]));
         }
     }
     trimmed(&table)

@@ -1,5 +1,6 @@
 //! `framefleet submit`: hands work to a fleet.
 
+use super::jobs::line;
 use super::kafka::KafkaFlags;
 use super::setting_flags::SettingFlags;
 use super::{DONE, FAILED, INTERRUPTED, print_error, say, status_before_job};
@@ -92,6 +93,7 @@ impl Submit {
         let submissions = self.submissions()?;
         let client = Client::new(self.kafka.connection()?)?;
         client.check()?;
+        client.check_queue(&self.queue)?;
         // An id of one's own may be another request's already. Derived ids never are.
         if self.job_id.is_some() {
             client.watch()?.job_of(&submissions[0])?;
@@ -201,7 +203,7 @@ impl Submit {
             }
             if said.elapsed() >= LINE_EVERY && !self.json {
                 said = Instant::now();
-                eprintln!("{} of {total} have ended", total - open.len());
+                eprintln!("{}", still_open_of(&watch, &open, total));
             }
             watch.follow(LOOK)?;
         }
@@ -220,10 +222,23 @@ impl Submit {
     }
 }
 
+/// How many have ended, and how the first of the others stands.
+fn still_open_of(watch: &Watch, open: &[Submission], total: usize) -> String {
+    let first = open.first().map(|submission| &submission.job_id);
+    let first = first.and_then(|job_id| watch.board.job(job_id)).map(|job| line(&job)).unwrap_or_default();
+    format!("{} of {total} have ended; waiting for {first}", total - open.len())
+}
+
 /// A path that is there from here is given as the workers can find it from anywhere.
 fn absolute(uri: &str) -> Result<String> {
     if Places::url_of(OsStr::new(uri))?.is_some() || uri.starts_with("file:") {
         return Ok(uri.to_owned());
+    }
+    let (host, _) = uri.split_once('/').unwrap_or((uri, ""));
+    if host.split_once('@').is_some_and(|(user, _)| user.contains(':')) && !Path::new(uri).exists() {
+        // A password in it would be shown as part of a path.
+        let advice = "this looks like a URL without https:// in front; a path can begin with ./";
+        return Err(JobError::BadRequest(advice.to_owned()));
     }
     let path = std::path::absolute(uri).map_err(|e| JobError::BadRequest(format!("{uri}: {e}")))?;
     path.into_os_string()
@@ -252,11 +267,16 @@ pub fn label(text: &str) -> std::result::Result<(String, String), String> {
 }
 
 fn deadline(text: &str) -> Result<String> {
+    let now = std::time::SystemTime::now();
     let at = match humantime::parse_duration(text) {
-        Ok(from_now) => std::time::SystemTime::now() + from_now,
-        Err(_) => humantime::parse_rfc3339(text).map_err(|_| {
-            JobError::BadRequest(format!("--deadline {text}: take a time such as 2026-03-01T12:00:00Z, or 2h"))
-        })?,
+        Ok(from_now) => now.checked_add(from_now),
+        Err(_) => humantime::parse_rfc3339(text).ok(),
     };
+    let at = at.ok_or_else(|| {
+        JobError::BadRequest(format!("--deadline {text}: take a time such as 2026-03-01T12:00:00Z, or 2h"))
+    })?;
+    if at < now {
+        eprintln!("--deadline {text} is over already");
+    }
     Ok(humantime::format_rfc3339_seconds(at).to_string())
 }

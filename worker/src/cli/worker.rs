@@ -117,6 +117,12 @@ impl Worker {
                 "no --root is given: whoever may submit jobs may have any video analysed that can be read here"
             );
         }
+        if self.roles().plan && !self.models.is_dir() {
+            let place = self.models.display();
+            return Err(JobError::BadRequest(format!(
+                "--models {place}: there is no such folder; make it, or name another"
+            )));
+        }
         let stop = Stop::on_signals().map_err(|e| JobError::BadRequest(format!("signals cannot be handled: {e}")))?;
         let metrics = PrometheusBuilder::new()
             .set_buckets(&crate::metrics::BUCKETS_S)

@@ -52,16 +52,8 @@ impl Worker {
     }
 
     /// # Errors
-    /// The work was interrupted, or what is to be done about the error cannot be done.
+    /// The message is left, or what is to be done about the error cannot be done.
     fn after(&self, error: &JobError, delivery: &Delivery) -> Result<()> {
-        if error.code() == ErrorCode::Interrupted {
-            // Nothing but a cancellation stops work beside leaving. It may be taken back by now, since the job has its outcome.
-            return if self.is_leaving() { Err(JobError::Interrupted) } else { Ok(()) };
-        }
-        if error.disposition() == Disposition::Retry && self.is_leaving() {
-            // Whoever gets the partition tries it, without its having gone to the end of the queue.
-            return Err(JobError::Interrupted);
-        }
         let job_id = job_id_of(delivery);
         let shown = job_id.as_ref().map_or("?", JobId::as_str);
         let times = handed_back(delivery);
@@ -69,15 +61,20 @@ impl Worker {
         if is_of_surroundings {
             self.standing.surroundings_failed(&error.to_string());
         }
-        if error.disposition() == Disposition::Retry && (is_of_surroundings || times + 1 < MOST_HANDED_BACK) {
-            tracing::warn!(job = shown, topic = %delivery.topic, "{}: {error}; handed back", error.code());
-            metrics::counter!("framefleet_handed_back_total").increment(1);
-            self.wait(FIRST_PAUSE * 2_u32.pow(times.min(4)), &self.hand_back);
-            let times = if is_of_surroundings { times } else { times + 1 };
-            return self.announcer.hand_back(delivery, times, &self.hand_back);
+        match fate(error.code(), times, is_of_surroundings, self.is_leaving()) {
+            Fate::Done => Ok(()),
+            Fate::Left => Err(JobError::Interrupted),
+            Fate::HandedBack { times: next } => {
+                tracing::warn!(job = shown, topic = %delivery.topic, "{}: {error}; handed back", error.code());
+                metrics::counter!("framefleet_handed_back_total").increment(1);
+                self.wait(FIRST_PAUSE * 2_u32.pow(times.min(4)), &self.hand_back);
+                self.announcer.hand_back(delivery, next, &self.hand_back)
+            }
+            Fate::GivenUp => {
+                tracing::warn!(job = shown, topic = %delivery.topic, "{}: {error}; given up", error.code());
+                self.give_up(error, delivery, job_id.as_ref())
+            }
         }
-        tracing::warn!(job = shown, topic = %delivery.topic, "{}: {error}; given up", error.code());
-        self.give_up(error, delivery, job_id.as_ref())
     }
 
     /// Ends the job as failed, unless the message says nothing true of it, and keeps the message for people to see.
@@ -112,6 +109,38 @@ impl Worker {
     }
 }
 
+/// What becomes of a message whose work ended with an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Nobody wants the work any more.
+    Done,
+    /// Whoever gets the partition begins with it, without its having gone to the end of the queue.
+    Left,
+    /// To the end of its queue, with how often that was so.
+    HandedBack {
+        times: u32,
+    },
+    GivenUp,
+}
+
+/// `times`: how often it was handed back before. What the surroundings are to blame for is no try of it.
+fn fate(code: ErrorCode, times: u32, is_of_surroundings: bool, is_leaving: bool) -> Fate {
+    match code.disposition() {
+        // Nothing but a cancellation stops work beside leaving. It may be taken back by now, since the job has its outcome.
+        _ if code == ErrorCode::Interrupted => {
+            if is_leaving {
+                Fate::Left
+            } else {
+                Fate::Done
+            }
+        }
+        Disposition::Retry if is_leaving => Fate::Left,
+        Disposition::Retry if is_of_surroundings => Fate::HandedBack { times },
+        Disposition::Retry if times < MOST_HANDED_BACK - 1 => Fate::HandedBack { times: times + 1 },
+        _ => Fate::GivenUp,
+    }
+}
+
 /// A message that nobody can read says nothing of a job, one that conflicts is of another request, and one of which nothing
 /// is to be seen may be of a job that was deleted.
 fn is_of_its_job(error: &JobError) -> bool {
@@ -139,4 +168,42 @@ fn handed_back(delivery: &Delivery) -> u32 {
 /// The job that a message is of, as its key says.
 fn job_id_of(delivery: &Delivery) -> Option<JobId> {
     JobId::new(String::from_utf8(delivery.key.clone()?).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_tried_again_and_then_given_up() {
+        let passing = |times| fate(ErrorCode::SourceUnreadable, times, false, false);
+        assert_eq!([0, 3].map(passing), [1, 4].map(|times| Fate::HandedBack { times }));
+        assert_eq!([4, 5, u32::MAX].map(passing), [Fate::GivenUp; 3]);
+        assert_eq!(fate(ErrorCode::NoVideo, 0, false, false), Fate::GivenUp);
+        assert_eq!(fate(ErrorCode::NoVideo, 0, false, true), Fate::GivenUp);
+    }
+
+    #[test]
+    fn what_the_surroundings_do_is_no_try() {
+        for times in [0, 4, 100] {
+            assert_eq!(fate(ErrorCode::VolumeFull, times, true, false), Fate::HandedBack { times });
+        }
+        assert_eq!(fate(ErrorCode::VolumeIo, 4, false, false), Fate::GivenUp);
+    }
+
+    #[test]
+    fn who_leaves_leaves_what_may_pass_where_it_is() {
+        assert_eq!(fate(ErrorCode::SourceUnreadable, 9, false, true), Fate::Left);
+        assert_eq!(fate(ErrorCode::VolumeFull, 0, true, true), Fate::Left);
+        assert_eq!(
+            [true, false].map(|leaves| fate(ErrorCode::Interrupted, 0, false, leaves)),
+            [Fate::Left, Fate::Done]
+        );
+    }
+
+    #[test]
+    fn what_says_nothing_of_its_job_does_not_end_it() {
+        assert!(is_of_its_job(&JobError::ThreadLost) && is_of_its_job(&JobError::BadRequest(String::new())));
+        assert!(!is_of_its_job(&JobError::NotSeenYet { path: "/jobs/a".into() }));
+    }
 }

@@ -66,7 +66,8 @@ fn tell(filter: &Filter, as_json: bool, mut watch: Watch, stop: &Stop) -> Result
     Ok(())
 }
 
-fn line(job: &Job) -> String {
+/// How a job stands, in a line.
+pub fn line(job: &Job) -> String {
     let error = job.outcome.as_ref().and_then(|outcome| outcome.error.as_ref());
     let error = error.map(|error| error.code.as_str()).unwrap_or_default();
     let parts = [job.job_id.as_str(), job.state.as_str(), &progress(job), error];

@@ -28,7 +28,8 @@ impl View<'_> {
         let hidden = self.jobs.len().saturating_sub(rows);
         let shown = if hidden > 0 { rows.saturating_sub(1) } else { rows };
         let jobs: Vec<Job> = self.by_interest().into_iter().take(shown).cloned().collect();
-        lines.extend(table(&jobs, self.now).lines().map(str::to_owned));
+        // A line as wide as the terminal is cut by it.
+        lines.extend(table(&jobs, self.now, size.columns.saturating_sub(1)).lines().map(str::to_owned));
         if hidden > 0 {
             lines.push(format!("  … and {} more", self.jobs.len() - jobs.len()));
         }
