@@ -15,6 +15,7 @@ pub mod topics;
 pub mod commit;
 pub mod turns;
 pub mod consume;
+pub mod spread;
 pub mod publish;
 mod reach;
 pub mod read;

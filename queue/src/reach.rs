@@ -95,6 +95,11 @@ impl Reaching {
         let trouble = consumer.context().trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
         match (error, trouble) {
             (QueueError::Unavailable { brokers, .. }, Some(reason)) => QueueError::Unavailable { brokers, reason },
+            (QueueError::Unavailable { brokers, reason }, None) => {
+                // As a listener with TLS does to whoever comes without.
+                let reason = format!("{reason}, without a word why, as with a wrong security.protocol");
+                QueueError::Unavailable { brokers, reason }
+            }
             (error, _) => error,
         }
     }

@@ -3,7 +3,6 @@
 use crate::connection::{Connection, PATIENCE};
 use crate::consume::{check_topics, partitions};
 use crate::error::QueueError;
-use framefleet_contract::identity::JobId;
 use framefleet_contract::message::submission::is_queue;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -97,17 +96,6 @@ impl Topics {
         ]);
         wanted
     }
-}
-
-/// Which partition a job's segment goes to: neighbours to neighbours, so that one film uses the whole fleet.
-pub fn partition_of(job_id: &JobId, segment: u32, partitions: u32) -> i32 {
-    // FNV-1a, 64 bits: the same in every program, and good enough to begin each job somewhere else.
-    let hash = job_id
-        .as_str()
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    let partitions = u64::from(partitions.max(1));
-    ((hash % partitions + u64::from(segment)) % partitions) as i32
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -264,25 +252,6 @@ async fn differences(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_jobs_segments_spread_over_all_partitions() {
-        let job = JobId::new("film").unwrap();
-        let partitions: Vec<i32> = (0..96).map(|segment| partition_of(&job, segment, 96)).collect();
-        let mut distinct = partitions.clone();
-        distinct.sort_unstable();
-        distinct.dedup();
-        assert_eq!(distinct.len(), 96);
-        assert!(distinct.iter().all(|partition| (0..96).contains(partition)));
-        assert_eq!(partition_of(&job, 0, 0), 0);
-    }
-
-    #[test]
-    fn jobs_begin_at_different_partitions() {
-        let starts = (0..200).map(|n| partition_of(&JobId::new(format!("job-{n}")).unwrap(), 0, 96));
-        let distinct: std::collections::BTreeSet<i32> = starts.collect();
-        assert!(distinct.len() > 60, "{}", distinct.len());
-    }
 
     #[test]
     fn a_prefix_is_one_that_a_topic_can_have() {

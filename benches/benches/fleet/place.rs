@@ -157,6 +157,14 @@ impl Worker {
     }
 }
 
+impl Worker {
+    /// Ends it as a cluster does. A killed one would stay in its groups until its session is over.
+    pub fn leave(mut self) -> Result<(), Failure> {
+        let status = Command::new("kill").arg(self.process.id().to_string()).status()?;
+        if status.success() && self.process.wait()?.success() { Ok(()) } else { Err("a worker did not leave".into()) }
+    }
+}
+
 impl Drop for Worker {
     fn drop(&mut self) {
         let _ = self.process.kill();

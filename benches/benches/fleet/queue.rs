@@ -8,7 +8,7 @@ use framefleet_contract::message::segment_task::SegmentTask;
 use framefleet_contract::message::to_json;
 use framefleet_contract::request::ModelRef;
 use framefleet_queue::Outgoing;
-use framefleet_queue::topics::partition_of;
+use framefleet_queue::spread::Spread;
 use framefleet_tests::repository;
 use std::fs;
 use std::process::Stdio;
@@ -30,15 +30,15 @@ fn segments(place: &Place, count: u32) -> Result<(), Failure> {
     let fleet = place.fleet(PARTITIONS)?;
     let idle = fleet.worker("empty", None, &[])?;
     let of_empty = idle.memory_mb();
-    drop(idle);
+    idle.leave()?;
     let publisher = fleet.publisher()?;
     let topic = fleet.connection.topics().segments("normal");
     let job = JobId::new("deleted")?;
     let model = ModelRef { name: place.model.clone(), sha256: Sha256::of(b"model") };
-    let mut pending = Vec::new();
+    let (spread, mut pending) = (Spread::new("bench"), Vec::new());
     for segment in 0..count {
         let task = SegmentTask::new(job.clone(), segment, "normal".to_owned(), model.clone(), 1500);
-        let partition = Some(partition_of(&job, segment, PARTITIONS));
+        let partition = Some(spread.next(PARTITIONS));
         let json = to_json(&task);
         let message = Outgoing::new(&topic, job.as_str(), &json);
         pending.push(publisher.begin(Outgoing { partition, ..message })?);

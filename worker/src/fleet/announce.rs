@@ -13,7 +13,7 @@ use framefleet_contract::message::{HANDED_BACK_HEADER, MOST_BYTES, dead_letter, 
 use framefleet_contract::plan::Plan;
 use framefleet_contract::request::Request;
 use framefleet_queue::consume::check_topics;
-use framefleet_queue::topics::partition_of;
+use framefleet_queue::spread::Spread;
 use framefleet_queue::{Connection, Delivery, Outgoing, Publisher, QueueError, Topics};
 use std::collections::HashMap;
 use std::fs;
@@ -28,6 +28,7 @@ pub struct Announcer {
     worker: String,
     /// Of the topics of segments, by queue.
     partitions: Mutex<HashMap<String, u32>>,
+    spread: Spread,
 }
 
 /// Between two tries while the broker is away.
@@ -42,7 +43,8 @@ impl Announcer {
     pub fn new(connection: &Connection, worker: &str) -> std::result::Result<Self, QueueError> {
         let publisher = Publisher::new(connection)?;
         let partitions = Mutex::default();
-        Ok(Self { publisher, connection: connection.clone(), worker: worker.to_owned(), partitions })
+        let spread = Spread::new(worker);
+        Ok(Self { publisher, connection: connection.clone(), worker: worker.to_owned(), partitions, spread })
     }
 
     /// Sends the segments of a plan, spread over all partitions of the job's queue.
@@ -57,7 +59,7 @@ impl Announcer {
                 let mut task =
                     SegmentTask::new(request.job_id.clone(), *index, queue.to_owned(), plan.model.clone(), frames);
                 task.deadline = request.submitted.as_ref().and_then(|submitted| submitted.deadline.clone());
-                (partition_of(&request.job_id, *index, partitions), task)
+                (self.spread.next(partitions), task)
             })
             .collect();
         for tasks in tasks.chunks(SEGMENTS_AT_ONCE) {
