@@ -21,6 +21,7 @@ use rdkafka::message::Message;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -67,6 +68,16 @@ impl Delivery {
         }
     }
 
+    /// The assignment of its partition by which it came: no other one, of any partition, has the same number.
+    pub fn assignment(&self) -> u64 {
+        self.epoch
+    }
+
+    fn bytes(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
+        self.value.len() + self.key.as_ref().map_or(0, Vec::len) + headers.sum::<usize>()
+    }
+
     /// Whether its partition is still this consumer's. If not, somebody else has the message too.
     pub fn is_ours(&self) -> bool {
         self.state.partitions().get(&self.partition).is_some_and(|known| known.epoch == self.epoch)
@@ -111,13 +122,13 @@ struct Waiting {
 
 impl Waiting {
     fn push(&mut self, delivery: Delivery) {
-        self.bytes += delivery.value.len();
+        self.bytes += delivery.bytes();
         self.messages.push_back(delivery);
     }
 
     fn pop(&mut self) -> Option<Delivery> {
         let delivery = self.messages.pop_front()?;
-        self.bytes -= delivery.value.len();
+        self.bytes -= delivery.bytes();
         Some(delivery)
     }
 
@@ -138,7 +149,7 @@ struct State {
     epochs: AtomicU64,
     wants_pause: AtomicBool,
     ends: AtomicBool,
-    /// A rebalance came, after which partitions are not paused.
+    /// A rebalance came, after which partitions may be paused or not.
     was_rebalanced: AtomicBool,
     /// Since when it is outside of its group; `None` while it is inside.
     outside_since: Mutex<Option<Instant>>,
@@ -161,6 +172,10 @@ impl State {
 
     fn partitions(&self) -> MutexGuard<'_, HashMap<i32, Partition>> {
         self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_ended(&self, reason: String) {
+        *self.ended_because.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
     }
 
     fn outside_since(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -230,7 +245,13 @@ impl Consumer {
         consumer.subscribe(&[topic]).map_err(|e| QueueError::of(connection.brokers(), &e))?;
         let polling = Polling { consumer, state: state.clone(), reach, is_paused: false, commits: Instant::now() };
         let name = format!("poll {}", topic.rsplit('.').next().unwrap_or(topic));
-        let thread = Builder::new().name(name).spawn(move || polling.run()).map_err(|e| QueueError::Unavailable {
+        let ended = state.clone();
+        let poll = move || {
+            if catch_unwind(AssertUnwindSafe(|| polling.run())).is_err() {
+                ended.has_ended("its thread broke down".to_owned());
+            }
+        };
+        let thread = Builder::new().name(name).spawn(poll).map_err(|e| QueueError::Unavailable {
             brokers: connection.brokers().to_owned(),
             reason: format!("no thread for a consumer: {e}"),
         })?;
@@ -369,8 +390,7 @@ impl Polling {
             Some(
                 RDKafkaErrorCode::Fatal | RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic,
             ) => {
-                let reason = error.to_string();
-                *self.state.ended_because.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+                self.state.has_ended(error.to_string());
             }
             _ => tracing::warn!("the consumer of {topic}: {error}"),
         }
@@ -380,7 +400,8 @@ impl Polling {
         let is_enough = self.state.waiting().is_enough(self.is_paused);
         let pause = is_enough || self.state.wants_pause.load(Ordering::Relaxed);
         let was_rebalanced = self.state.was_rebalanced.swap(false, Ordering::Relaxed);
-        if pause == self.is_paused && !(pause && was_rebalanced) {
+        // librdkafka remembers a pause of a partition that went away and came back.
+        if pause == self.is_paused && !was_rebalanced {
             return;
         }
         // The list must be gone before the consumer is: dropping it would wait for ever.

@@ -17,7 +17,9 @@ pub enum QueueError {
     #[error("job {0} exists with another request; choose another --job-id")]
     Conflict(String),
     /// The consumer can never work again: this process has to be started anew.
-    #[error("the consumer of {topic} ended: {reason}")]
+    #[error(
+        "the consumer of {topic} ended: {reason}; start again, after `framefleet topics apply` where topics are gone"
+    )]
     ConsumerEnded { topic: String, reason: String },
 }
 

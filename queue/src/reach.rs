@@ -93,14 +93,14 @@ impl Reaching {
     pub fn explain(consumer: &BaseConsumer<Self>, error: QueueError) -> QueueError {
         Self::hear_and_keep(consumer);
         let trouble = consumer.context().trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match (error, trouble) {
-            (QueueError::Unavailable { brokers, .. }, Some(reason)) => QueueError::Unavailable { brokers, reason },
-            (QueueError::Unavailable { brokers, reason }, None) => {
-                // As a listener with TLS does to whoever comes without.
-                let reason = format!("{reason}, without a word why, as with a wrong security.protocol");
-                QueueError::Unavailable { brokers, reason }
+        match error {
+            // What a broker answers says enough.
+            QueueError::Unavailable { brokers, reason } if reason.contains("(Local: ") => {
+                // A listener with TLS says nothing to whoever comes without.
+                let silence = || format!("{reason}, without a word why, as with a wrong security.protocol");
+                QueueError::Unavailable { brokers, reason: trouble.unwrap_or_else(silence) }
             }
-            (error, _) => error,
+            error => error,
         }
     }
 }

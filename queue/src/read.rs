@@ -9,6 +9,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers as _, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Reads topics without belonging to any group, each from its beginning.
@@ -193,10 +194,13 @@ fn begin(
     Ok(behind)
 }
 
-/// The headers of a message, in order or by name.
+/// The headers of a message, in order or by name. One whose name is not UTF-8 is none of ours, and is passed over: the
+/// Kafka crate panics where it reads it.
 pub(crate) fn headers_of<H: FromIterator<(String, Vec<u8>)> + Default>(message: &impl Message) -> H {
     let pair = |header: Header<'_, &[u8]>| (header.key.to_owned(), header.value.unwrap_or_default().to_vec());
-    message.headers().map(|headers| headers.iter().map(pair).collect()).unwrap_or_default()
+    let Some(headers) = message.headers() else { return H::default() };
+    let read = |n: usize| catch_unwind(AssertUnwindSafe(|| headers.try_get(n).map(pair))).ok().flatten();
+    (0..headers.count()).filter_map(read).collect()
 }
 
 impl std::fmt::Debug for Reader {

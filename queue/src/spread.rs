@@ -4,7 +4,7 @@
 //! Random partitions leave the busiest of two workers with an eighth more than its half of 24 pieces, on average, and
 //! neighbouring ones leave a film to one worker where parts are blocks. So this goes through the partitions by multiples of
 //! the golden section, which fall evenly into blocks however few they are (a Weyl sequence), in pairs, the second of which lies
-//! in the other half and is odd where the first is even.
+//! about half of them further on, and is odd where the first is even.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

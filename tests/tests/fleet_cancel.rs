@@ -6,7 +6,6 @@ use framefleet_contract::identity::JobId;
 use framefleet_queue::Reader;
 use framefleet_queue::read::From;
 use framefleet_tests::{Fleet, Footage, Oracle, Orders, Worker, wait};
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// What is cancelled ends this soon, and so does the work on it.
@@ -37,15 +36,20 @@ fn id(name: &str) -> JobId {
 fn assert_cancelled(fleet: &Fleet, id: &JobId) {
     Oracle::of(fleet).cancelled([id]).check();
     assert_eq!(fleet.outcome(id).unwrap().files, []);
-    let mut last = HashMap::new();
-    let mut reader = Reader::open(fleet.connection(), &[fleet.topics().control()], From::Beginning).unwrap();
-    reader
-        .read_all(SOON, |record| {
-            last.insert(record.key.unwrap(), record.value);
-            Ok(())
-        })
-        .unwrap();
-    assert_eq!(last.get(id.as_str().as_bytes()), Some(&None), "the word to cancel {id} was not taken back");
+    let last_word = || {
+        let mut last = None;
+        let mut reader = Reader::open(fleet.connection(), &[fleet.topics().control()], From::Beginning).unwrap();
+        reader
+            .read_all(SOON, |record| {
+                if record.key.as_deref() == Some(id.as_str().as_bytes()) {
+                    last = Some(record.value);
+                }
+                Ok(())
+            })
+            .unwrap();
+        last
+    };
+    wait::calmly("the word to cancel it is taken back", || last_word() == Some(None));
     assert_eq!(fleet.dead_letters(), []);
 }
 

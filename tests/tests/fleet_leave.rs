@@ -13,7 +13,9 @@ fn a_segment_that_fits_into_the_grace_is_finished_and_committed() {
     let mut worker =
         fleet.worker().with(&["--slots", "1", "--grace-seconds", "10"]).envs(orders.environment()).started();
     let id = fleet.submit("fits", Footage::short());
-    wait::calmly("a segment is in hand", || fleet.published(&id) == 1 && !fleet.marks(&id).is_empty());
+    let is_begun = |index| fleet.folder(&id).path().join(format!("attempts/{index:05}")).exists();
+    let in_hand = || (0..6).any(|index| is_begun(index) && !fleet.folder(&id).has_segment(index).unwrap());
+    wait::calmly("a segment is in hand", || fleet.published(&id) == 1 && in_hand());
     worker.terminate();
     assert_eq!(worker.wait_for_end(), Some(0));
     assert_eq!(fleet.published(&id), 2, "the segment in hand, and no more");
@@ -94,17 +96,20 @@ fn a_second_signal_ends_a_worker_at_once_and_its_work_is_done_by_another() {
 fn workers_leave_when_there_is_nothing_left_in_the_whole_group() {
     let fleet = Fleet::shared();
     let orders = Orders::new(fleet.scratch(), "held");
-    orders.give(&["decode @60 hold 1"]);
-    let leave = ["--leave-when-empty", "1"];
+    orders.give(&["decode @ hold 1"]);
+    // Time enough to submit something, once both have their partitions: later ones would take the held segment too.
+    let leave = ["--leave-when-empty", "5"];
+    let mut busy = fleet.worker().with(&leave).envs(orders.environment()).start();
+    let mut idle = fleet.worker().with(&leave).start();
+    busy.wait_until_ready();
+    idle.wait_until_ready();
     let id = fleet.submit("last", Footage::short());
-    let mut busy = fleet.worker().with(&leave).envs(orders.environment()).started();
     orders.wait_until_done(1);
-    let mut idle = fleet.worker().with(&leave).started();
     // It has nothing to do, for much longer than it would wait: what the other one has in hand may come back.
     let others = Footage::short().segments - 1;
     wait::calmly("everything else is done", || fleet.published(&id) == others);
     let since = Instant::now();
-    wait::calmly("it had time to leave", || since.elapsed() > 2 * SESSION);
+    wait::calmly("it had time to leave", || since.elapsed() > 3 * SESSION);
     assert!(!idle.has_ended() && !busy.has_ended());
 
     orders.withdraw();

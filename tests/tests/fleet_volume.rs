@@ -98,9 +98,9 @@ fn a_volume_that_fails_is_waited_for_and_no_job_with_it() {
 fn fail_and_be_well_again(fault: &str) {
     let fleet = Fleet::shared();
     let orders = Orders::new(fleet.scratch(), "failing");
-    // In the middle of the job; then everything below the results.
-    orders.give(&["decode @60 hold 1"]);
-    let worker = fleet.worker().envs(orders.environment()).started();
+    // In the middle of the job, with segments that have not begun; then everything below the results.
+    orders.give(&["decode @ hold 60"]);
+    let worker = fleet.worker().with(&["--slots", "1"]).envs(orders.environment()).started();
     let id = fleet.submit("failing", Footage::short());
     orders.wait_until_done(1);
     let (call, error) = fault.split_once(' ').unwrap();

@@ -43,6 +43,7 @@ use cancelled::Cancelled;
 use detect::DetectRole;
 use finish::Finisher;
 use framefleet_contract::attempt::TOUCH_PERIOD;
+use framefleet_contract::job_folder::JobFolder;
 use framefleet_contract::retention::Keep;
 use framefleet_contract::volume::Volume;
 use framefleet_models::{Follow, Runtime};
@@ -113,6 +114,8 @@ const FINISHERS: usize = 2;
 const LOOK: Duration = Duration::from_millis(100);
 /// Between two looks at the volume, and at what is not to be kept.
 const VOLUME_PERIOD: Duration = Duration::from_secs(2);
+/// Between two looks at jobs that are cancelled and may have ended.
+const CANCELLED_PERIOD: Duration = Duration::from_secs(2);
 const RETAIN_PERIOD: Duration = Duration::from_mins(1);
 
 /// Works until a signal, or until there is no work left, where that is asked for.
@@ -267,6 +270,7 @@ impl Crew {
         let is_time_to_leave = Arc::new(AtomicBool::new(false));
         let ends = Stop::default();
         self.begin_beside(settings, heart, &ends)?;
+        self.begin_taking_back(settings, &ends)?;
         self.begin_retaining(settings, signals)?;
         self.begin_asking_whether_to_leave(settings, signals, &is_time_to_leave)?;
         let mut ended = None;
@@ -298,6 +302,24 @@ impl Crew {
             worker.standing.look_at(&worker.volume, least_free);
             // Otherwise what is measured would pile up as long as nobody asks for it.
             metrics.run_upkeep();
+        })
+    }
+
+    /// A client says twice that a job is to end. The second word may come after the job has its outcome by the first, and
+    /// would be heard for ever.
+    fn begin_taking_back(&self, settings: &Settings, ends: &Stop) -> Result<()> {
+        if !settings.roles.plan {
+            return Ok(());
+        }
+        let (worker, stop) = (self.worker.clone(), ends.clone());
+        again_and_again("cancelled", CANCELLED_PERIOD, ends, move || {
+            for job_id in worker.cancelled.jobs() {
+                let has_ended =
+                    JobFolder::new(&worker.volume, &job_id).outcome().is_ok_and(|outcome| outcome.is_some());
+                if has_ended && worker.announcer.cancellation_is_done(&job_id, &stop).is_err() {
+                    return;
+                }
+            }
         })
     }
 

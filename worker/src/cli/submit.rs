@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// Hands videos to a fleet, each as a job, and prints their ids.
 ///
@@ -79,6 +79,8 @@ const AT_ONCE: usize = 10_000;
 /// Between two lines that say how many have ended.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(200);
+/// Of deadlines, from 1970 on: the year 10000.
+const END_OF_TIME: Duration = Duration::from_hours(70_389_528);
 
 impl Submit {
     pub fn execute(&self) -> u8 {
@@ -272,7 +274,8 @@ fn deadline(text: &str) -> Result<String> {
         Ok(from_now) => now.checked_add(from_now),
         Err(_) => humantime::parse_rfc3339(text).ok(),
     };
-    let at = at.ok_or_else(|| {
+    // Years have four digits.
+    let at = at.filter(|at| at.duration_since(UNIX_EPOCH).is_ok_and(|since| since < END_OF_TIME)).ok_or_else(|| {
         JobError::BadRequest(format!("--deadline {text}: take a time such as 2026-03-01T12:00:00Z, or 2h"))
     })?;
     if at < now {

@@ -30,10 +30,8 @@ impl Crew {
                     return Err("the watchdog does not look".to_owned());
                 }
                 all(&live, |consumer| consumer.since_poll() < PATIENCE, "does not poll")?;
-                if alive.standing.is_kafka_silent() {
-                    return Ok(());
-                }
-                all(&live, |consumer| consumer.outside_for() < JOIN_PATIENCE, "is kept out of its group")
+                let answers = alive.standing.kafka_answers_for();
+                all(&live, |consumer| consumer.outside_for().min(answers) < JOIN_PATIENCE, "is kept out of its group")
             }),
             ready: Arc::new(move || {
                 if worker.standing.is_draining() {

@@ -35,6 +35,11 @@ impl Cancelled {
         self.known().jobs.contains(job_id)
     }
 
+    /// All of them.
+    pub fn jobs(&self) -> Vec<JobId> {
+        self.known().jobs.iter().cloned().collect()
+    }
+
     /// Begins work that a cancellation stops.
     pub fn running(&self, job_id: &JobId, stop: &Stop) -> Running {
         let stop = stop.for_stages();

@@ -3,7 +3,7 @@
 //! Messages tell when to look, and the folder tells what is there. All messages of a job are in one partition, each sent
 //! after its segment was published: so whoever has the last one finds all segments.
 
-use super::detect::{accepted, announce_once, is_of_former_plan};
+use super::detect::{accepted, announce_once};
 use super::models::LoadedModels;
 use super::occupied::Occupied;
 use super::worker::Worker;
@@ -22,7 +22,7 @@ use framefleet_contract::plan::Plan;
 use framefleet_contract::request::Request;
 use framefleet_queue::Delivery;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What this role needs beside what all share.
@@ -30,6 +30,8 @@ use std::time::{Duration, Instant};
 pub struct Finisher {
     /// Jobs that a thread of this worker looks at.
     open: Occupied<JobId>,
+    /// Jobs of which all segments were found, with the assignment by which the message came that is worked on.
+    concluding: Mutex<HashMap<JobId, u64>>,
     /// When a job's status was said last.
     said: Mutex<HashMap<JobId, Instant>>,
     models: LoadedModels,
@@ -45,13 +47,16 @@ const MOST_LOOKED_FOR: usize = 32;
 
 impl Finisher {
     pub fn new(models: LoadedModels, places: Places) -> Self {
-        Self { open: Occupied::default(), said: Mutex::default(), models, places }
+        Self { open: Occupied::default(), concluding: Mutex::default(), said: Mutex::default(), models, places }
     }
 
     pub fn handle(&self, worker: &Worker, delivery: &Delivery) -> Result<()> {
         let finish: Finish = parse(delivery.key.as_deref(), &delivery.value)?;
         let job_id = &finish.job_id;
-        let _ours = self.open.wait_for(job_id, &worker.hand_back)?;
+        // While another message of the same assignment is held until the job has its outcome, this one brings nothing on. It
+        // would keep a thread from other jobs, for an hour where a long video is drawn.
+        let is_concluded = || self.concluding().get(job_id) == Some(&delivery.assignment());
+        let Some(_ours) = self.open.wait_unless(job_id, &worker.hand_back, is_concluded)? else { return Ok(()) };
         let folder = JobFolder::new(&worker.volume, job_id);
         if folder.outcome()?.is_some() {
             return worker.announce_outcome_once(&folder, job_id);
@@ -69,7 +74,8 @@ impl Finisher {
         }
         let video = self.places.open(&request, &folder)?;
         let job = Job { request: &request, folder: &folder, video: &video };
-        if finish.segment.is_some_and(|segment| is_of_former_plan(segment, &plan)) {
+        if plan.segments.first().is_some_and(|first| first.index > 0) {
+            // It took another one's place, and whoever put it may have been killed before he said so.
             announce_once(worker, job, &plan)?;
         }
         let missing = missing(&folder, &plan)?;
@@ -79,13 +85,23 @@ impl Finisher {
         worker.announcer.status(&request, &plan, plan.segments.len(), Step::Tracking, &worker.hand_back)?;
         let in_hand = worker.in_flight.begin(job_id, &"finish", 0, &worker.hand_back);
         let step = attempt::Step::Finish;
+        let begun = self.begin_concluding(job_id, delivery.assignment());
         let concluded =
             worker.attempt(&folder, job_id, step, &in_hand.stop, |stop| self.conclude(worker, job, &plan, stop))?;
-        drop(in_hand);
+        drop((begun, in_hand));
         match concluded {
             Concluded::Ended(_) => worker.announce_outcome(&folder, job_id),
             Concluded::Refuted(next) => announce_once(worker, job, &next),
         }
+    }
+
+    fn begin_concluding<'a>(&'a self, job_id: &'a JobId, assignment: u64) -> Begun<'a> {
+        self.concluding().insert(job_id.clone(), assignment);
+        Begun { finisher: self, job_id }
+    }
+
+    fn concluding(&self) -> MutexGuard<'_, HashMap<JobId, u64>> {
+        self.concluding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn conclude(&self, worker: &Worker, job: Job<'_>, plan: &Plan, stop: &Stop) -> Result<Concluded> {
@@ -112,6 +128,18 @@ impl Finisher {
             said.insert(job_id.clone(), now);
         }
         is_time
+    }
+}
+
+/// A job that is being concluded, until this is dropped.
+struct Begun<'a> {
+    finisher: &'a Finisher,
+    job_id: &'a JobId,
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        self.finisher.concluding().remove(self.job_id);
     }
 }
 

@@ -64,7 +64,10 @@ impl Intake {
 
 /// How much work a message says that it is.
 fn frames(delivery: &Delivery) -> f64 {
-    // A whole number: nobody's header makes a queue wait for ever.
+    /// A video of a day in one piece. Whatever a header says, its queue does not wait for longer.
+    const MOST: f64 = 5e6;
     let header = delivery.headers.iter().find(|(name, _)| name == FRAMES_HEADER);
-    header.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse::<u32>().ok()).map_or(1.0, f64::from)
+    header
+        .and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse::<u32>().ok())
+        .map_or(1.0, |frames| f64::from(frames).min(MOST))
 }

@@ -29,12 +29,24 @@ impl<K: Hash + Eq + Clone> Occupied<K> {
     /// It must not be passed over instead: of two deliveries of one message, the one that the other thread has may be of
     /// an assignment that is over, so that only this one keeps the message from being lost with the process.
     pub fn wait_for(&self, key: &K, stop: &Stop) -> Result<Ours<'_, K>> {
+        loop {
+            if let Some(ours) = self.wait_unless(key, stop, || false)? {
+                return Ok(ours);
+            }
+        }
+    }
+
+    /// The same; `None` where waiting turns out not to be needed.
+    pub fn wait_unless(&self, key: &K, stop: &Stop, needless: impl Fn() -> bool) -> Result<Option<Ours<'_, K>>> {
         let mut taken = self.taken();
         while !taken.insert(key.clone()) {
             stop.check()?;
+            if needless() {
+                return Ok(None);
+            }
             taken = self.freed.wait_timeout(taken, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         }
-        Ok(Ours { occupied: self, key: key.clone() })
+        Ok(Some(Ours { occupied: self, key: key.clone() }))
     }
 
     fn taken(&self) -> MutexGuard<'_, HashSet<K>> {
@@ -75,6 +87,7 @@ mod tests {
             assert!(second.join().unwrap(), "both had it at once");
         });
         let _again = occupied.wait_for(&"a", &stop).unwrap();
+        assert!(occupied.wait_unless(&"a", &stop, || true).unwrap().is_none());
         stop.fail();
         assert!(occupied.wait_for(&"a", &stop).is_err(), "whoever is to stop does not wait");
     }

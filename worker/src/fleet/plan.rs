@@ -6,6 +6,7 @@ use crate::error::{JobError, Result};
 use crate::interrupt::Stop;
 use crate::job::{self, Job, Planning};
 use crate::source::Places;
+use framefleet_contract::ErrorCode;
 use framefleet_contract::attempt;
 use framefleet_contract::identity::JobId;
 use framefleet_contract::job_folder::{JobFolder, JobFolderError};
@@ -60,8 +61,17 @@ impl Planner {
         refuse_another(&request, submission, folder)?;
         // Whoever accepted it may have been killed before the URL was there for others.
         let url = Places::url_of(OsStr::new(&submission.source))?;
-        job::accept(&worker.volume, &request, url.as_ref())?;
-        // Another one under the same id may have been accepted at the same moment: what is there counts.
+        // At the same moment it may have been accepted with a newer version of its model, or another one under the same id:
+        // what is there counts.
+        let request = match job::accept(&worker.volume, &request, url.as_ref()) {
+            Err(error) if error.code() == ErrorCode::JobConflict => {
+                let there = folder.request()?.unwrap_or(request);
+                refuse_another(&there, submission, folder)?;
+                job::accept(&worker.volume, &there, url.as_ref())?;
+                there
+            }
+            accepted => accepted.map(|_| request)?,
+        };
         let request = folder.request()?.unwrap_or(request);
         refuse_another(&request, submission, folder)?;
         let video = self.places.open(&request, folder)?;

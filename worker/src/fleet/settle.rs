@@ -21,6 +21,8 @@ use std::time::Duration;
 
 /// A message that failed so often for reasons that might have passed is given up.
 const MOST_HANDED_BACK: u32 = 5;
+/// The same where something is not to be seen yet, which takes minutes on some network volumes: these are four.
+const MOST_NOT_SEEN: u32 = 17;
 /// Before a message is handed back for the first time; each time twice as long. Alone in its queue it comes again at once.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Between two tries to hand back or to give up a message.
@@ -61,14 +63,21 @@ impl Worker {
         if is_of_surroundings {
             self.standing.surroundings_failed(&error.to_string());
         }
-        match fate(error.code(), times, is_of_surroundings, self.is_leaving()) {
+        let most = if matches!(error, JobError::NotSeenYet { .. }) { MOST_NOT_SEEN } else { MOST_HANDED_BACK };
+        match fate(error.code(), times, most, is_of_surroundings, self.is_leaving()) {
             Fate::Done => Ok(()),
             Fate::Left => Err(JobError::Interrupted),
             Fate::HandedBack { times: next } => {
                 tracing::warn!(job = shown, topic = %delivery.topic, "{}: {error}; handed back", error.code());
                 metrics::counter!("framefleet_handed_back_total").increment(1);
                 self.wait(FIRST_PAUSE * 2_u32.pow(times.min(4)), &self.hand_back);
-                self.announcer.hand_back(delivery, next, &self.hand_back)
+                match self.announcer.hand_back(delivery, next, &self.hand_back) {
+                    // As with headers of somebody else's that leave no room for ours.
+                    Err(trouble) if trouble.code() == ErrorCode::BadRequest => {
+                        self.give_up(error, delivery, job_id.as_ref())
+                    }
+                    other => other,
+                }
             }
             Fate::GivenUp => {
                 tracing::warn!(job = shown, topic = %delivery.topic, "{}: {error}; given up", error.code());
@@ -82,7 +91,7 @@ impl Worker {
         if let Some(job_id) = job_id.filter(|_| is_of_its_job(error)) {
             match self.fail(error, delivery, job_id) {
                 // What nobody can read will not be read the next time.
-                Err(trouble) if trouble.disposition() != Disposition::Retry => {
+                Err(trouble) if trouble.disposition() != Disposition::Retry && !is_of_topics(&trouble) => {
                     tracing::error!(job = %job_id, "it cannot be ended: {trouble}");
                 }
                 other => other?,
@@ -94,14 +103,20 @@ impl Worker {
 
     fn fail(&self, error: &JobError, delivery: &Delivery, job_id: &JobId) -> Result<()> {
         let folder = JobFolder::new(&self.volume, job_id);
-        job::fail(&folder, job_id, request_sha256(&folder, delivery), error)?;
+        let request_sha256 = request_sha256(&folder, delivery);
+        if request_sha256.is_none() && folder.request().is_ok_and(|request| request.is_none()) {
+            // Removed while it was worked on: it must not come back.
+            return Ok(());
+        }
+        job::fail(&folder, job_id, request_sha256, error)?;
         self.announce_outcome(&folder, job_id)
     }
 
     /// What says nothing of the work, but of where it is done: trying it elsewhere or later is no try of it.
     fn is_of_surroundings(&self, code: ErrorCode) -> bool {
         match code {
-            ErrorCode::VolumeFull | ErrorCode::KafkaUnavailable => true,
+            // Topics that are made again, or brokers that do not know them yet, are for people to see to.
+            ErrorCode::VolumeFull | ErrorCode::KafkaUnavailable | ErrorCode::TopicsMissing => true,
             // One file may be bad where the volume is well.
             ErrorCode::VolumeIo | ErrorCode::VolumeReadOnly => self.volume.check().is_err(),
             _ => false,
@@ -123,8 +138,8 @@ enum Fate {
     GivenUp,
 }
 
-/// `times`: how often it was handed back before. What the surroundings are to blame for is no try of it.
-fn fate(code: ErrorCode, times: u32, is_of_surroundings: bool, is_leaving: bool) -> Fate {
+/// `times`: how often it was handed back before, of `most`. What the surroundings are to blame for is no try of it.
+fn fate(code: ErrorCode, times: u32, most: u32, is_of_surroundings: bool, is_leaving: bool) -> Fate {
     match code.disposition() {
         // Nothing but a cancellation stops work beside leaving. It may be taken back by now, since the job has its outcome.
         _ if code == ErrorCode::Interrupted => {
@@ -135,10 +150,20 @@ fn fate(code: ErrorCode, times: u32, is_of_surroundings: bool, is_leaving: bool)
             }
         }
         Disposition::Retry if is_leaving => Fate::Left,
-        Disposition::Retry if is_of_surroundings => Fate::HandedBack { times },
-        Disposition::Retry if times < MOST_HANDED_BACK - 1 => Fate::HandedBack { times: times + 1 },
+        _ if is_of_surroundings => {
+            if is_leaving {
+                Fate::Left
+            } else {
+                Fate::HandedBack { times }
+            }
+        }
+        Disposition::Retry if times < most.saturating_sub(1) => Fate::HandedBack { times: times + 1 },
         _ => Fate::GivenUp,
     }
+}
+
+fn is_of_topics(trouble: &JobError) -> bool {
+    trouble.code() == ErrorCode::TopicsMissing
 }
 
 /// A message that nobody can read says nothing of a job, one that conflicts is of another request, and one of which nothing
@@ -176,27 +201,28 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_tried_again_and_then_given_up() {
-        let passing = |times| fate(ErrorCode::SourceUnreadable, times, false, false);
+        let passing = |times| fate(ErrorCode::SourceUnreadable, times, 5, false, false);
         assert_eq!([0, 3].map(passing), [1, 4].map(|times| Fate::HandedBack { times }));
         assert_eq!([4, 5, u32::MAX].map(passing), [Fate::GivenUp; 3]);
-        assert_eq!(fate(ErrorCode::NoVideo, 0, false, false), Fate::GivenUp);
-        assert_eq!(fate(ErrorCode::NoVideo, 0, false, true), Fate::GivenUp);
+        assert_eq!(fate(ErrorCode::NoVideo, 0, 5, false, false), Fate::GivenUp);
+        assert_eq!(fate(ErrorCode::NoVideo, 0, 5, false, true), Fate::GivenUp);
     }
 
     #[test]
     fn what_the_surroundings_do_is_no_try() {
         for times in [0, 4, 100] {
-            assert_eq!(fate(ErrorCode::VolumeFull, times, true, false), Fate::HandedBack { times });
+            assert_eq!(fate(ErrorCode::VolumeFull, times, 5, true, false), Fate::HandedBack { times });
         }
-        assert_eq!(fate(ErrorCode::VolumeIo, 4, false, false), Fate::GivenUp);
+        assert_eq!(fate(ErrorCode::TopicsMissing, 4, 5, true, false), Fate::HandedBack { times: 4 });
+        assert_eq!(fate(ErrorCode::VolumeIo, 4, 5, false, false), Fate::GivenUp);
     }
 
     #[test]
     fn who_leaves_leaves_what_may_pass_where_it_is() {
-        assert_eq!(fate(ErrorCode::SourceUnreadable, 9, false, true), Fate::Left);
-        assert_eq!(fate(ErrorCode::VolumeFull, 0, true, true), Fate::Left);
+        assert_eq!(fate(ErrorCode::SourceUnreadable, 9, 5, false, true), Fate::Left);
+        assert_eq!(fate(ErrorCode::VolumeFull, 0, 5, true, true), Fate::Left);
         assert_eq!(
-            [true, false].map(|leaves| fate(ErrorCode::Interrupted, 0, false, leaves)),
+            [true, false].map(|leaves| fate(ErrorCode::Interrupted, 0, 5, false, leaves)),
             [Fate::Left, Fate::Done]
         );
     }

@@ -15,6 +15,7 @@ pub struct Standing {
     has_started: AtomicBool,
     beaten: Mutex<Option<Instant>>,
     is_kafka_silent: AtomicBool,
+    kafka_answered: Mutex<Option<Instant>>,
 }
 
 /// Free again only with so much more, so that a volume at the limit does not make a worker go to and fro.
@@ -46,9 +47,21 @@ impl Standing {
     }
 
     pub fn kafka_is_silent(&self, silent: bool) {
+        if !silent {
+            self.kafka_answered.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
+        }
         if self.is_kafka_silent.swap(silent, Ordering::Relaxed) != silent {
+            if silent {
+                *self.kafka_answered.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            }
             tracing::warn!("{}", if silent { "Kafka does not answer" } else { "Kafka answers again" });
         }
+    }
+
+    /// How long the broker has acknowledged every heartbeat.
+    pub fn kafka_answers_for(&self) -> Duration {
+        let answered = self.kafka_answered.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     pub fn started(&self) {
@@ -138,5 +151,17 @@ mod tests {
         assert!(!standing.takes_work());
         standing.drain();
         assert_eq!(standing.state(), WorkerState::Draining);
+    }
+
+    #[test]
+    fn a_silence_of_the_broker_does_not_count_as_answers() {
+        let standing = Standing::default();
+        assert_eq!(standing.kafka_answers_for(), Duration::ZERO);
+        standing.kafka_is_silent(false);
+        std::thread::sleep(Duration::from_millis(2));
+        standing.kafka_is_silent(false);
+        assert!(standing.kafka_answers_for() >= Duration::from_millis(2));
+        standing.kafka_is_silent(true);
+        assert_eq!(standing.kafka_answers_for(), Duration::ZERO);
     }
 }

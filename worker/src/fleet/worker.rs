@@ -10,6 +10,7 @@ use crate::interrupt::Stop;
 use framefleet_contract::attempt::Step;
 use framefleet_contract::identity::JobId;
 use framefleet_contract::job_folder::JobFolder;
+use framefleet_contract::outcome::Outcome;
 use framefleet_contract::volume::Volume;
 use framefleet_contract::{Disposition, ErrorCode};
 use framefleet_native::ffmpeg::limits::Limits;
@@ -30,8 +31,8 @@ pub struct Worker {
     pub standing: Standing,
     /// Asked for when work that is under way is to be left to others.
     pub hand_back: Stop,
-    /// Jobs whose outcome this process has announced, the last ones.
-    pub announced: Mutex<VecDeque<JobId>>,
+    /// Jobs whose outcome this process has announced, the last ones. One that was removed can come again with another outcome.
+    pub announced: Mutex<VecDeque<(JobId, Outcome)>>,
 }
 
 /// Between two tries in place.
@@ -57,15 +58,15 @@ impl Worker {
         if losses.alone >= MOST_LOSSES_ALONE {
             return Err(JobError::WorkerLost { step: step.to_string(), losses: losses.alone });
         }
+        let running = self.cancelled.running(job_id, stop);
         let _permit = if losses.lost > 0 {
             tracing::warn!(job = %job_id, %step, "a worker was lost with it before: it runs alone");
-            let permit = self.gate.alone();
+            let permit = self.gate.alone(&running.stop)?;
             attempt.now_alone()?;
             permit
         } else {
-            self.gate.beside_others()
+            self.gate.beside_others(&running.stop)?
         };
-        let running = self.cancelled.running(job_id, stop);
         let mut pauses = PAUSES.iter();
         loop {
             running.stop.check()?;
@@ -96,9 +97,10 @@ impl Worker {
     /// Tells the fleet how a job ended.
     pub fn announce_outcome(&self, folder: &JobFolder, job_id: &JobId) -> Result<()> {
         self.announcer.outcome(folder, job_id, &self.hand_back)?;
+        let Some(outcome) = folder.outcome()? else { return Ok(()) };
         let mut announced = self.announced();
-        announced.retain(|known| known != job_id);
-        announced.push_back(job_id.clone());
+        announced.retain(|(known, _)| known != job_id);
+        announced.push_back((job_id.clone(), outcome));
         if announced.len() > ANNOUNCED {
             announced.pop_front();
         }
@@ -107,13 +109,14 @@ impl Worker {
 
     /// The same for a job that had its outcome before: once is enough for all messages of it that still come here.
     pub fn announce_outcome_once(&self, folder: &JobFolder, job_id: &JobId) -> Result<()> {
-        if self.announced().contains(job_id) {
+        let outcome = folder.outcome()?;
+        if self.announced().iter().any(|(known, announced)| known == job_id && Some(announced) == outcome.as_ref()) {
             return Ok(());
         }
         self.announce_outcome(folder, job_id)
     }
 
-    fn announced(&self) -> MutexGuard<'_, VecDeque<JobId>> {
+    fn announced(&self) -> MutexGuard<'_, VecDeque<(JobId, Outcome)>> {
         self.announced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
