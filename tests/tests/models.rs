@@ -5,6 +5,7 @@
 use framefleet_contract::identity::Sha256;
 use framefleet_tests::clip;
 use framefleet_tests::disk::Disk;
+use framefleet_tests::scratch::files_below;
 use framefleet_tests::{Ended, Orders, Scratch, repository, wait};
 use serde_json::Value;
 use std::ffi::OsStr;
@@ -202,11 +203,12 @@ fn a_refused_newest_version_leaves_the_one_before_it_in_use() {
     assert!(ended.stderr.contains("MODEL_INVALID"), "{ended}");
 }
 
-/// A call on six videos with the model `cells`, the file of which is replaced as soon as the first job has begun: by the
-/// same graph, which is another model by what its `model.toml` says. The videos take long until the call has `said` so.
-fn run_with_a_swap(scratch: &Scratch, arguments: &[&str], toml: &str, said: &str) -> Ended {
+/// A call on six videos with the model `cells`, the file of which is replaced as soon as the first job is under way: by the
+/// same graph, which is another model by what its `model.toml` says. The videos take long until
+/// the new version `is_seen`, by what the call says.
+fn run_with_a_swap(scratch: &Scratch, arguments: &[&str], toml: &str, is_seen: impl Fn(&str) -> bool) -> Ended {
     let (one, heard, pace) = (repository::cells(), scratch.join("heard"), Orders::new(scratch, "pace"));
-    pace.give(&["decode @ sleep-30000"]);
+    pace.give(&["decode @ hold 40"]);
     let videos: Vec<PathBuf> =
         (0..6).map(|n| scratch.clip(&format!("clip-{n}.mp4"), &clip::moving("640x360", 8 + n), X264)).collect();
     let mut command = Command::new(repository::framefleet());
@@ -215,11 +217,13 @@ fn run_with_a_swap(scratch: &Scratch, arguments: &[&str], toml: &str, said: &str
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(fs::File::create(&heard).unwrap());
     command.env("FRAMEFLEET_LOG", "info").envs(pace.environment());
     let child = command.spawn().unwrap();
-    wait::until("the first job has begun", || scratch.join("out/jobs").is_dir());
+    // By then the first frames went through the model: on them the versions are compared.
+    pace.wait_until_done(1);
+    pace.give(&["decode @ sleep-30000"]);
     fs::remove_file(scratch.join("models/cells.onnx")).unwrap();
     fs::write(scratch.join("models/cells.toml"), toml).unwrap();
     put(scratch, "cells.onnx", &one);
-    wait::calmly("the call has seen the new version", || fs::read_to_string(&heard).unwrap().contains(said));
+    wait::calmly("the call has seen the new version", || is_seen(&fs::read_to_string(&heard).unwrap()));
     pace.withdraw();
     let output = Output { stderr: fs::read(&heard).unwrap(), ..child.wait_with_output().unwrap() };
     let ended = Ended::new("a call with a swap".to_owned(), output);
@@ -233,7 +237,11 @@ fn run_with_a_swap(scratch: &Scratch, arguments: &[&str], toml: &str, said: &str
 fn a_dropped_version_serves_the_videos_that_follow() {
     let one = repository::cells();
     let scratch = with_models(&[("cells.onnx", one.clone())]);
-    let ended = run_with_a_swap(&scratch, &[], "max_detections = 299\n", "is used from here on");
+    // Versions are compared beside the work, and a call that ends does not wait for that.
+    let is_compared =
+        || files_below(&scratch.join("out/models")).iter().any(|path| path.parent().unwrap().ends_with("compared"));
+    let is_seen = |heard: &str| heard.contains("is used from here on") && is_compared();
+    let ended = run_with_a_swap(&scratch, &[], "max_detections = 299\n", is_seen);
     let models = models_of(&ended);
     let first = Sha256::of_file(&one).unwrap();
     assert_eq!(models.len(), 6);
@@ -256,7 +264,8 @@ fn a_dropped_version_serves_the_videos_that_follow() {
 fn a_version_that_a_call_cannot_use_is_passed_over() {
     let scratch = with_models(&[("cells.onnx", repository::cells())]);
     let (threshold, said) = (["--track-thresh", "0.3"], "cannot be used by this call");
-    let ended = run_with_a_swap(&scratch, &threshold, "[tracker]\nlow_thresh = 0.4\n", said);
+    let is_seen = |heard: &str| heard.contains(said);
+    let ended = run_with_a_swap(&scratch, &threshold, "[tracker]\nlow_thresh = 0.4\n", is_seen);
     let first = Sha256::of_file(&repository::cells()).unwrap();
     assert_eq!(models_of(&ended), vec![first; 6]);
     assert_eq!(ended.stderr.matches(said).count(), 1, "{ended}");

@@ -6,7 +6,7 @@ use crate::request::{ModelRef, VERSION};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The key is the job's id; the partition is chosen so that a job's segments spread over all of them.
+/// The key is the job's id; the partition is chosen so that workers get equal parts of the work that waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "FrameFleet: a message of the topics segments.<queue>")]
 pub struct SegmentTask {
