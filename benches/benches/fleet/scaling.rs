@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 /// How often the video is repeated to make a long one, and how many short ones there are.
 const LOOPS: u32 = 16;
-const SHORT: usize = 24;
+const SHORT: usize = 96;
 const SHORT_SECONDS: &str = "4";
 
 pub fn measure(place: &Place, video: &Path, repeats: u32) -> Result<(), Failure> {
