@@ -2,12 +2,12 @@
 
 use crate::board::{Board, Job, JobState};
 use crate::connection::Connection;
-use crate::consume::check_topics;
 use crate::error::QueueError;
 use crate::publish::{Outgoing, Pending, Place, Publisher};
 use crate::read::{From, Reader, Record};
 use crate::retry::Retry;
 use crate::roster::{self, Roster};
+use crate::topics::check_topics;
 use framefleet_contract::identity::JobId;
 use framefleet_contract::message::control::Control;
 use framefleet_contract::message::submission::{Cancellation, JobMessage, Submission};

@@ -8,12 +8,12 @@
 //! ```
 
 use crate::commit::Prefix;
-use crate::connection::{Connection, PATIENCE};
+use crate::connection::Connection;
 use crate::error::QueueError;
-use crate::reach::{Reach, Reaching, log};
+use crate::reach::{Reach, log};
 use crate::read::headers_of;
 use crate::topics::Topics;
-use rdkafka::client::{Client, ClientContext};
+use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -493,28 +493,5 @@ impl ConsumerContext for Membership {
         let committed: Vec<(i32, i64)> =
             elements.iter().filter_map(|element| Some((element.partition(), offset(element.offset())?))).collect();
         self.state.committed(&committed);
-    }
-}
-
-/// Fails unless all these topics are there. Gives how many partitions each has.
-pub fn check_topics(connection: &Connection, topics: &[String]) -> Result<Vec<u32>, QueueError> {
-    let context = Reaching::new(connection);
-    let consumer: BaseConsumer<_> =
-        connection.config().create_with_context(context).map_err(|e| connection.refused(&e))?;
-    let found: Result<_, _> = topics.iter().map(|topic| partitions(consumer.client(), connection, topic)).collect();
-    found.map_err(|error| Reaching::explain(&consumer, error))
-}
-
-/// How many partitions the topic has.
-pub(crate) fn partitions<C: ClientContext>(
-    client: &Client<C>,
-    connection: &Connection,
-    topic: &str,
-) -> Result<u32, QueueError> {
-    let metadata = connection.ask(|| client.fetch_metadata(Some(topic), PATIENCE))?;
-    let found = metadata.topics().iter().find(|found| found.name() == topic);
-    match found.map(|found| found.partitions().len()) {
-        Some(partitions) if partitions > 0 => Ok(partitions as u32),
-        _ => Err(QueueError::Topics { reason: format!("there is no topic {topic}") }),
     }
 }

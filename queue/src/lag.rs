@@ -1,10 +1,10 @@
 //! How much of a queue its group has not finished, by the broker's own answers.
 
 use crate::connection::{Connection, PATIENCE};
-use crate::consume::partitions;
 use crate::error::QueueError;
 use crate::reach::Reaching;
 use crate::topics::Topics;
+use crate::topics::partitions;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
 

@@ -1,9 +1,9 @@
 //! Reads whole topics and goes on with what comes: for words that everybody hears, and for clients.
 
 use crate::connection::{Connection, PATIENCE};
-use crate::consume::partitions;
 use crate::error::QueueError;
 use crate::reach::Reaching;
+use crate::topics::partitions;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers as _, Message};

@@ -1,11 +1,12 @@
 //! The topics: their names, and how each is made and checked.
 
 use crate::connection::{Connection, PATIENCE};
-use crate::consume::{check_topics, partitions};
 use crate::error::QueueError;
+use crate::reach::Reaching;
 use framefleet_contract::message::submission::is_queue;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::client::{Client, ClientContext, DefaultClientContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
 use std::collections::BTreeMap;
@@ -247,6 +248,29 @@ async fn differences(
     let is_so = |name: &str| resource.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default();
     let differs = wanted.iter().filter(|(name, value)| is_so(name) != **value);
     Ok(differs.map(|(name, value)| format!("{name} is {}, not {value}", is_so(name))).collect())
+}
+
+/// Fails unless all these topics are there. Gives how many partitions each has.
+pub fn check_topics(connection: &Connection, topics: &[String]) -> Result<Vec<u32>, QueueError> {
+    let context = Reaching::new(connection);
+    let consumer: BaseConsumer<_> =
+        connection.config().create_with_context(context).map_err(|e| connection.refused(&e))?;
+    let found: Result<_, _> = topics.iter().map(|topic| partitions(consumer.client(), connection, topic)).collect();
+    found.map_err(|error| Reaching::explain(&consumer, error))
+}
+
+/// How many partitions the topic has.
+pub(crate) fn partitions<C: ClientContext>(
+    client: &Client<C>,
+    connection: &Connection,
+    topic: &str,
+) -> Result<u32, QueueError> {
+    let metadata = connection.ask(|| client.fetch_metadata(Some(topic), PATIENCE))?;
+    let found = metadata.topics().iter().find(|found| found.name() == topic);
+    match found.map(|found| found.partitions().len()) {
+        Some(partitions) if partitions > 0 => Ok(partitions as u32),
+        _ => Err(QueueError::Topics { reason: format!("there is no topic {topic}") }),
+    }
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ impl Soak {
             workers[victim] = start().start();
             report.rounds += 1;
             report.kills += 1;
-            if report.rounds.is_multiple_of(10) {
+            if report.rounds.is_multiple_of(4) {
                 assert_nothing_is_lost(&fleet, &jobs);
             }
             if self.is_loud {

@@ -14,7 +14,10 @@ fn a_segment_that_fits_into_the_grace_is_finished_and_committed() {
         fleet.worker().with(&["--slots", "1", "--grace-seconds", "10"]).envs(orders.environment()).started();
     let id = fleet.submit("fits", Footage::short());
     let is_begun = |index| fleet.folder(&id).path().join(format!("attempts/{index:05}")).exists();
-    let in_hand = || (0..6).any(|index| is_begun(index) && !fleet.folder(&id).has_segment(index).unwrap());
+    let in_hand = || {
+        (0..Footage::short().segments as u32)
+            .any(|index| is_begun(index) && !fleet.folder(&id).has_segment(index).unwrap())
+    };
     wait::calmly("a segment is in hand", || fleet.published(&id) == 1 && in_hand());
     worker.terminate();
     assert_eq!(worker.wait_for_end(), Some(0));

@@ -168,7 +168,7 @@ fn check_topics(settings: &Settings) -> Result<()> {
     let always = [topics.jobs(), topics.finish(), topics.outcomes(), topics.status(), topics.control()];
     let queues = settings.queues.keys().map(|queue| topics.segments(queue));
     let all: Vec<String> = always.into_iter().chain([topics.workers(), topics.dead_letters()]).chain(queues).collect();
-    framefleet_queue::consume::check_topics(&settings.connection, &all)?;
+    framefleet_queue::topics::check_topics(&settings.connection, &all)?;
     Ok(())
 }
 

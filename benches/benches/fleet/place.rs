@@ -155,9 +155,7 @@ impl Worker {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<f64>().ok()).unwrap_or(0.0) * 1.024e-3
     }
-}
 
-impl Worker {
     /// Ends it as a cluster does. A killed one would stay in its groups until its session is over.
     pub fn leave(mut self) -> Result<(), Failure> {
         let status = Command::new("kill").arg(self.process.id().to_string()).status()?;

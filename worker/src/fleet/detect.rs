@@ -117,7 +117,7 @@ pub fn accepted(folder: &JobFolder) -> Result<Option<(Request, Plan)>> {
 }
 
 /// Whether a segment is of a plan that another one took the place of.
-pub fn is_of_former_plan(segment: u32, plan: &Plan) -> bool {
+fn is_of_former_plan(segment: u32, plan: &Plan) -> bool {
     plan.segments.first().is_some_and(|first| segment < first.index)
 }
 

@@ -63,17 +63,15 @@ impl Planner {
         let url = Places::url_of(OsStr::new(&submission.source))?;
         // At the same moment it may have been accepted with a newer version of its model, or another one under the same id:
         // what is there counts.
-        let request = match job::accept(&worker.volume, &request, url.as_ref()) {
-            Err(error) if error.code() == ErrorCode::JobConflict => {
-                let there = folder.request()?.unwrap_or(request);
-                refuse_another(&there, submission, folder)?;
-                job::accept(&worker.volume, &there, url.as_ref())?;
-                there
-            }
-            accepted => accepted.map(|_| request)?,
-        };
+        let accepted = job::accept(&worker.volume, &request, url.as_ref());
         let request = folder.request()?.unwrap_or(request);
         refuse_another(&request, submission, folder)?;
+        match accepted {
+            Err(error) if error.code() == ErrorCode::JobConflict => {
+                job::accept(&worker.volume, &request, url.as_ref())?
+            }
+            accepted => accepted?,
+        };
         let video = self.places.open(&request, folder)?;
         let job = Job { request: &request, folder, video: &video };
         let plan = job::plan(job, &Planning { segment_seconds: self.segment_seconds, limits: worker.limits, stop })?;

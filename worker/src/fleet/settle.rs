@@ -140,24 +140,15 @@ enum Fate {
 
 /// `times`: how often it was handed back before, of `most`. What the surroundings are to blame for is no try of it.
 fn fate(code: ErrorCode, times: u32, most: u32, is_of_surroundings: bool, is_leaving: bool) -> Fate {
-    match code.disposition() {
+    if code == ErrorCode::Interrupted {
         // Nothing but a cancellation stops work beside leaving. It may be taken back by now, since the job has its outcome.
-        _ if code == ErrorCode::Interrupted => {
-            if is_leaving {
-                Fate::Left
-            } else {
-                Fate::Done
-            }
-        }
-        Disposition::Retry if is_leaving => Fate::Left,
-        _ if is_of_surroundings => {
-            if is_leaving {
-                Fate::Left
-            } else {
-                Fate::HandedBack { times }
-            }
-        }
-        Disposition::Retry if times < most.saturating_sub(1) => Fate::HandedBack { times: times + 1 },
+        return if is_leaving { Fate::Left } else { Fate::Done };
+    }
+    match (is_of_surroundings, code.disposition()) {
+        (false, disposition) if disposition != Disposition::Retry => Fate::GivenUp,
+        _ if is_leaving => Fate::Left,
+        (true, _) => Fate::HandedBack { times },
+        _ if times < most.saturating_sub(1) => Fate::HandedBack { times: times + 1 },
         _ => Fate::GivenUp,
     }
 }
