@@ -1,0 +1,4 @@
+//! Sizes fleets.
+pub mod pool;
+pub mod demand;
+pub mod plan;

@@ -1,0 +1,3 @@
+fn main() {
+    print!("{}", framefleet_scheduler::pool::crd_yaml());
+}

@@ -1,0 +1,284 @@
+//! How many workers each pool should have. Pure: the same numbers give the same answer, whatever the clock says.
+//!
+//! ```text
+//! S  waiting work, worker-seconds        L  arriving work, worker-seconds per second
+//! C  cold start      R  ready workers    D  drain_within      age  of the oldest waiting work
+//!
+//! N1 = L + max(0, S + L*C - R*C) / H,   H = max(D - C - age, D/4)       the drain target
+//! N2 = max(0, W - R*min(C, d-t)) / (d - t - C)                          for each deadline d, W: all work ahead of it
+//! N  = ceil(max(N1, N2)), at most what the limits, the partitions and the pieces of work allow;
+//!      and of those that are ready, as many as the work needs without any start: min(R, L + S / max(D - age, D/4))
+//! ```
+//!
+//! All pools of a fleet are planned at once. Work goes, in the order in which it is served, first to workers that are there
+//! or coming, and what they cannot do in time to the pool where it costs least that still can. So no two pools buy workers
+//! for the same work. All times are seconds since 1970, all work is in seconds of one worker of the pool.
+
+mod reason;
+mod sheet;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
+use crate::demand::{Demand, Lane, LaneDemand, Model, Work};
+use sheet::{Sheet, Target};
+use std::collections::BTreeMap;
+
+/// One pool, as its specification and what was measured say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pool {
+    /// `namespace/name`.
+    pub name: String,
+    /// With their weights.
+    pub serves: BTreeMap<Lane, u32>,
+    pub min_workers: u32,
+    pub max_workers: u32,
+    /// Pieces of work that a worker has in hand at once.
+    pub slots: u32,
+    /// Of a worker. A pool without a price counts as free.
+    pub price_per_hour: f64,
+    pub budget_per_hour: Option<f64>,
+    /// Its nodes may go at any time.
+    pub is_spot: bool,
+    /// Its workers leave when no work is left.
+    pub leaves_by_itself: bool,
+    pub drain_within: f64,
+    pub stabilization: f64,
+    /// From asking for a worker until it is ready.
+    pub cold_start: f64,
+    pub paused: bool,
+    /// Bytes of its GPU.
+    pub memory: Option<u64>,
+    /// Seconds of a worker for each unit of work.
+    pub cost: BTreeMap<Model, f64>,
+}
+
+/// What there is of a pool now.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Observed {
+    /// Why it is not known, where it is not: then the pool stays as it is.
+    pub unknown: Option<String>,
+    pub ready: u32,
+    /// Asked for, and expected to be ready soon.
+    pub coming: u32,
+    /// Asked for, and not ready for so long that nobody counts on them.
+    pub stuck: u32,
+    /// The last workers failed, and no more are started before this time.
+    pub not_before: Option<f64>,
+    /// How many workers were wanted before, and when.
+    pub wanted_before: Vec<(f64, u32)>,
+}
+
+impl Observed {
+    /// Those that work can count on.
+    fn there(&self) -> u32 {
+        self.ready + self.coming
+    }
+
+    fn asked_for(&self) -> u32 {
+        self.ready + self.coming + self.stuck
+    }
+}
+
+/// What to do about a pool, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PoolPlan {
+    /// As many workers as the work needs now.
+    pub wanted: u32,
+    /// As many as there should be: a pool does not shrink because of a moment without work.
+    pub desired: u32,
+    /// Workers to start now.
+    pub create: u32,
+    /// Workers that are not needed; of these, only those without work may go.
+    pub surplus: u32,
+    /// Its part of what waits, worker-seconds.
+    pub work: f64,
+    /// Its part of what comes, workers.
+    pub arriving: f64,
+    pub findings: Vec<Finding>,
+    /// In words and numbers.
+    pub reason: String,
+}
+
+/// What a user should know of a plan beside the numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Finding {
+    /// Something is not known, so that nothing is changed.
+    Held(String),
+    Paused,
+    /// What a frame costs is not known yet: one worker finds out.
+    Measuring,
+    /// Work has waited so long already, or a start takes so long, that the target cannot be met.
+    DrainTargetImpossible,
+    /// This much work cannot be done by its deadline, the earliest of which is this.
+    DeadlineAtRisk {
+        worker_seconds: f64,
+        earliest: f64,
+    },
+    /// The work needs more workers than are allowed.
+    Limited(Limit),
+    /// Workers were asked for and do not come.
+    Stuck(u32),
+    /// The last workers failed: the next are started at this time.
+    BackingOff {
+        until: f64,
+    },
+    /// A model that waits needs more memory than a worker of this pool has.
+    ModelTooLarge,
+}
+
+/// What keeps a pool from having more workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    MaxWorkers,
+    Budget,
+    /// More workers than these would get no partition of the queue.
+    Partitions,
+    /// Fewer pieces of work wait than more workers could take.
+    Items,
+    /// Workers that were asked for do not come, or fail: no more are asked for.
+    Supply,
+}
+
+/// Plans all pools of one fleet. The answers are in the pools' order.
+pub fn plan(pools: &[Pool], demand: &Demand, observed: &[Observed], now: f64) -> Vec<PoolPlan> {
+    let mut sheets: Vec<Sheet<'_>> =
+        pools.iter().zip(observed).map(|(pool, seen)| Sheet::new(pool, seen, demand, now)).collect();
+    let lanes = in_order_of_service(pools, demand);
+    for (lane, of_lane) in &lanes {
+        for arriving in &of_lane.arriving {
+            give_flow(&mut sheets, lane, &arriving.model, arriving.units_per_second);
+        }
+    }
+    for (lane, of_lane) in &lanes {
+        for work in &of_lane.waiting {
+            give_work(&mut sheets, lane, work, of_lane.partitions);
+        }
+    }
+    sheets.iter().map(Sheet::answer).collect()
+}
+
+/// Lanes whose workers give them the most time come first.
+fn in_order_of_service<'a>(pools: &[Pool], demand: &'a Demand) -> Vec<(&'a Lane, &'a LaneDemand)> {
+    let weight = |lane: &Lane| pools.iter().filter_map(|pool| pool.serves.get(lane)).max().copied().unwrap_or(0);
+    let mut lanes: Vec<_> = demand.lanes.iter().filter(|(_, of_lane)| of_lane.unknown.is_none()).collect();
+    lanes.sort_by_key(|(lane, _)| std::cmp::Reverse(weight(lane)));
+    lanes
+}
+
+/// What comes all the time goes to the cheapest pools, whoever does it now.
+fn give_flow(sheets: &mut [Sheet<'_>], lane: &Lane, model: &Model, units_per_second: f64) {
+    let mut buyers = buyers(sheets, lane, model, None);
+    buyers.retain(|offer| offer.cost.is_finite());
+    let mut left = units_per_second;
+    for &Offer { sheet, cost, most } in &buyers {
+        let taken = left.min(sheets[sheet].room_for_flow(most) / cost);
+        sheets[sheet].add_flow(taken * cost);
+        left -= taken;
+    }
+    if let Some(&Offer { sheet, cost, .. }) = buyers.first() {
+        sheets[sheet].add_flow(left * cost);
+    }
+}
+
+/// A pool that could do work.
+#[derive(Debug, Clone, Copy)]
+struct Offer {
+    sheet: usize,
+    /// Seconds of its workers for each unit.
+    cost: f64,
+    /// Workers that may do it.
+    most: u32,
+}
+
+/// Work goes to workers that are there, and then to those that would have to be started; first where every target is met,
+/// then where only the deadline is, and at last to whoever there is.
+fn give_work(sheets: &mut [Sheet<'_>], lane: &Lane, work: &Work, partitions: u32) {
+    let mut buyers = buyers(sheets, lane, &work.model, work.memory);
+    if buyers.iter().all(|offer| !offer.cost.is_finite()) {
+        if let Some(offer) = buyers.first() {
+            sheets[offer.sheet].measure();
+        }
+        return;
+    }
+    buyers.retain(|offer| offer.cost.is_finite());
+    let offers: Vec<Offer> = there(sheets, lane, work).into_iter().chain(buyers).collect();
+    // Frames of a video that are not counted yet are some all the same.
+    let units = work.units.max(f64::from(work.items)).max(f64::MIN_POSITIVE);
+    let items_of = |part: f64| part / units * f64::from(work.items);
+    let mut left = units;
+    let targets: &[Target] = match work.deadline {
+        Some(_) => &[Target::DrainAndDeadline, Target::Deadline, Target::Drain],
+        None => &[Target::Drain],
+    };
+    for &target in targets {
+        for offer in &offers {
+            if left <= 0.0 {
+                return;
+            }
+            let most = offer.most.min(partitions_left(sheets, lane, offer.sheet, partitions));
+            let sheet = &mut sheets[offer.sheet];
+            let taken = left.min(sheet.room(most, target, work.deadline) / offer.cost);
+            if taken > 0.0 {
+                sheet.add(taken * offer.cost, items_of(taken), work.deadline, target);
+                left -= taken;
+            }
+        }
+    }
+    if left > 0.0
+        && let Some(offer) = offers.iter().find(|offer| offer.most > 0).or(offers.first())
+    {
+        let most = partitions_left(sheets, lane, offer.sheet, partitions);
+        let sheet = &mut sheets[offer.sheet];
+        sheet.add(left * offer.cost, items_of(left), work.deadline, Target::Drain);
+        sheet.limit_to(most);
+    }
+}
+
+/// Workers that are there or coming, the cheapest first.
+fn there(sheets: &[Sheet<'_>], lane: &Lane, work: &Work) -> Vec<Offer> {
+    let mut offers = offers(sheets, lane, &work.model, work.memory);
+    for offer in &mut offers {
+        offer.most = sheets[offer.sheet].there();
+    }
+    offers.retain(|offer| offer.most > 0 && offer.cost.is_finite());
+    offers
+}
+
+/// Pools that may have more workers or keep those that they have, the cheapest first. Where the cost is not known anywhere,
+/// it is infinite.
+fn buyers(sheets: &mut [Sheet<'_>], lane: &Lane, model: &Model, memory: Option<u64>) -> Vec<Offer> {
+    if memory.is_some() {
+        sheets.iter_mut().filter(|sheet| sheet.serves(lane)).for_each(|sheet| sheet.note_memory(memory));
+    }
+    let mut offers = offers(sheets, lane, model, memory);
+    offers.retain(|offer| sheets[offer.sheet].buys());
+    offers
+}
+
+/// All pools that serve a lane and have room for the model. What a frame costs a pool that never had the model is guessed
+/// from those that did, and then one worker finds out.
+fn offers(sheets: &[Sheet<'_>], lane: &Lane, model: &Model, memory: Option<u64>) -> Vec<Offer> {
+    let serving = || sheets.iter().enumerate().filter(|(_, sheet)| sheet.serves(lane) && sheet.fits(memory));
+    let known: Vec<f64> = serving().filter_map(|(_, sheet)| sheet.cost(model)).collect();
+    let guess = if known.is_empty() { f64::INFINITY } else { known.iter().sum::<f64>() / known.len() as f64 };
+    let offer = |(index, sheet): (usize, &Sheet<'_>)| match sheet.cost(model) {
+        Some(cost) => Offer { sheet: index, cost, most: sheet.limit() },
+        None => Offer { sheet: index, cost: guess, most: sheet.limit().min(1) },
+    };
+    let mut offers: Vec<Offer> = serving().map(offer).collect();
+    let price = |offer: &Offer| {
+        let price = sheets[offer.sheet].price();
+        if offer.cost.is_finite() { price * offer.cost } else { price }
+    };
+    offers.sort_by(|a, b| price(a).total_cmp(&price(b)).then(sheets[a.sheet].compare(&sheets[b.sheet])));
+    offers
+}
+
+/// A queue's partitions less those that other pools' workers have.
+fn partitions_left(sheets: &[Sheet<'_>], lane: &Lane, of: usize, partitions: u32) -> u32 {
+    let others = sheets.iter().enumerate().filter(|(index, sheet)| *index != of && sheet.serves(lane));
+    partitions.saturating_sub(others.map(|(_, sheet)| sheet.there().max(sheet.needed())).sum())
+}

@@ -1,0 +1,258 @@
+use super::*;
+use crate::demand::Arriving;
+
+pub(super) fn normal() -> Lane {
+    Lane::Detect("normal".to_owned())
+}
+
+pub(super) fn model() -> Model {
+    Model::new("m")
+}
+
+/// A pool of GPUs that takes a hundredth of a second for a frame and a minute to start.
+pub(super) fn pool(name: &str, price: f64) -> Pool {
+    Pool {
+        name: name.to_owned(),
+        serves: BTreeMap::from([(normal(), 1)]),
+        min_workers: 0,
+        max_workers: 100,
+        slots: 2,
+        price_per_hour: price,
+        budget_per_hour: None,
+        is_spot: false,
+        leaves_by_itself: true,
+        drain_within: 600.0,
+        stabilization: 300.0,
+        cold_start: 60.0,
+        paused: false,
+        memory: None,
+        cost: BTreeMap::from([(model(), 0.01)]),
+    }
+}
+
+/// So many worker-seconds of the pools above, in pieces of ten, that came now.
+pub(super) fn work(worker_seconds: f64) -> Work {
+    Work {
+        model: model(),
+        units: worker_seconds * 100.0,
+        items: (worker_seconds / 10.0).ceil() as u32,
+        since: NOW,
+        deadline: None,
+        memory: None,
+    }
+}
+
+pub(super) fn demand(waiting: Vec<Work>) -> Demand {
+    let lane = LaneDemand { unknown: None, waiting, arriving: Vec::new(), partitions: 96 };
+    Demand { lanes: BTreeMap::from([(normal(), lane)]) }
+}
+
+pub(super) fn ready(workers: u32) -> Observed {
+    Observed { ready: workers, ..Observed::default() }
+}
+
+pub(super) const NOW: f64 = 1_000_000.0;
+
+fn plan_one(pool: &Pool, demand: &Demand, seen: &Observed) -> PoolPlan {
+    plan(std::slice::from_ref(pool), demand, std::slice::from_ref(seen), NOW).remove(0)
+}
+
+#[test]
+fn what_waits_is_drained_in_the_time_that_a_start_leaves() {
+    let answer = plan_one(&pool("a", 1.0), &demand(vec![work(5400.0)]), &ready(0));
+    assert_eq!((answer.wanted, answer.create, answer.surplus), (10, 10, 0));
+    assert_eq!(answer.reason, "5400 worker-s waiting, drain within 600 s: 10 workers");
+}
+
+#[test]
+fn workers_that_are_ready_work_while_others_start() {
+    // Ten do 600 in the minute that others take; 3000 of 5400 are left for 540 s, and 4800 would be.
+    let answer = plan_one(&pool("a", 1.0), &demand(vec![work(6540.0)]), &ready(10));
+    assert_eq!((answer.wanted, answer.create), (11, 1));
+}
+
+#[test]
+fn workers_that_come_are_not_asked_for_twice() {
+    let seen = Observed { ready: 2, coming: 7, ..Observed::default() };
+    let answer = plan_one(&pool("a", 1.0), &demand(vec![work(5400.0)]), &seen);
+    assert_eq!((answer.wanted, answer.create), (10, 1));
+}
+
+#[test]
+fn no_work_needs_no_workers_and_minimum_stays() {
+    let nothing = demand(Vec::new());
+    let answer = plan_one(&pool("a", 1.0), &nothing, &ready(3));
+    assert_eq!((answer.wanted, answer.create, answer.surplus), (0, 0, 3));
+    assert_eq!(answer.reason, "nothing waits: 0 workers");
+    let answer = plan_one(&Pool { min_workers: 2, ..pool("a", 1.0) }, &nothing, &ready(0));
+    assert_eq!((answer.wanted, answer.create), (2, 2));
+}
+
+#[test]
+fn a_pool_shrinks_to_the_most_that_were_wanted_of_late() {
+    let seen = Observed { wanted_before: vec![(NOW - 301.0, 9), (NOW - 299.0, 4), (NOW, 1)], ..ready(9) };
+    let answer = plan_one(&pool("a", 1.0), &demand(Vec::new()), &seen);
+    assert_eq!((answer.wanted, answer.desired, answer.surplus, answer.create), (0, 4, 5, 0));
+    assert!(answer.reason.contains("kept at 4"), "{}", answer.reason);
+}
+
+#[test]
+fn a_worker_is_not_taken_away_from_work_that_it_does_before_another_could_come() {
+    let answer = plan_one(&pool("a", 1.0), &demand(vec![work(30.0)]), &ready(1));
+    assert_eq!((answer.wanted, answer.surplus), (1, 0));
+}
+
+#[test]
+fn what_is_not_known_changes_nothing() {
+    let mut unknown = demand(vec![work(5400.0)]);
+    unknown.lanes.get_mut(&normal()).unwrap().unknown = Some("no answer for 40 s".to_owned());
+    let answer = plan_one(&pool("a", 1.0), &unknown, &ready(3));
+    assert_eq!((answer.desired, answer.create, answer.surplus), (3, 0, 0));
+    assert_eq!(answer.reason, "held at 3 workers: queue normal: no answer for 40 s");
+    let never_asked = plan_one(&pool("a", 1.0), &Demand::default(), &ready(3));
+    assert_eq!((never_asked.create, never_asked.surplus), (0, 0));
+    let blind = Observed { unknown: Some("the API server is silent".to_owned()), ..ready(3) };
+    let answer = plan_one(&pool("a", 1.0), &demand(Vec::new()), &blind);
+    assert_eq!((answer.create, answer.surplus), (0, 0));
+}
+
+#[test]
+fn an_unknown_cost_is_measured_by_one_worker() {
+    let new = Pool { cost: BTreeMap::new(), ..pool("a", 1.0) };
+    let answer = plan_one(&new, &demand(vec![work(5400.0)]), &ready(0));
+    assert_eq!((answer.wanted, answer.create), (1, 1));
+    assert!(answer.findings.contains(&Finding::Measuring));
+    assert_eq!(plan_one(&new, &demand(vec![work(5400.0)]), &ready(1)).create, 0);
+    // Where another pool knows it, one worker of a cheaper one finds out, and the rest goes to the one that knows.
+    let pools = [new, pool("b", 2.0)];
+    let answers = plan(&pools, &demand(vec![work(5400.0)]), &[ready(0), ready(0)], NOW);
+    assert_eq!((answers[0].create, answers[1].create), (1, 9));
+}
+
+#[test]
+fn the_cheapest_pool_that_is_large_enough_is_taken_and_the_next_when_it_is_full() {
+    let small = Pool { max_workers: 4, ..pool("small", 1.0) };
+    let pools = [pool("dear", 3.0), small.clone(), pool("cheap", 2.0)];
+    let seen = [ready(0), ready(0), ready(0)];
+    let created =
+        |waiting| plan(&pools, &demand(waiting), &seen, NOW).iter().map(|plan| plan.create).collect::<Vec<_>>();
+    assert_eq!(created(vec![work(540.0 * 3.0)]), [0, 3, 0]);
+    assert_eq!(created(vec![work(540.0 * 9.0)]), [0, 4, 5]);
+    // Twice as slow is dearer than its price says.
+    let slow = Pool { cost: BTreeMap::from([(model(), 0.04)]), ..small };
+    let answers = plan(&[pool("cheap", 2.0), slow], &demand(vec![work(540.0)]), &seen[..2], NOW);
+    assert_eq!((answers[0].create, answers[1].create), (1, 0));
+}
+
+#[test]
+fn a_model_goes_where_it_fits() {
+    let small = Pool { memory: Some(8 << 30), ..pool("small", 1.0) };
+    let large = Pool { memory: Some(80 << 30), ..pool("large", 4.0) };
+    let heavy = Work { memory: Some(20 << 30), ..work(540.0) };
+    let answers = plan(&[small, large], &demand(vec![heavy]), &[ready(0), ready(0)], NOW);
+    assert_eq!((answers[0].create, answers[1].create), (0, 1));
+    assert!(answers[0].findings.contains(&Finding::ModelTooLarge));
+}
+
+#[test]
+fn workers_of_any_pool_that_are_there_are_used_before_others_are_bought() {
+    let pools = [pool("cheap", 1.0), pool("dear", 3.0)];
+    let answers = plan(&pools, &demand(vec![work(540.0 * 5.0)]), &[ready(0), ready(5)], NOW);
+    assert_eq!((answers[0].create, answers[1].create, answers[1].wanted), (0, 0, 5));
+}
+
+#[test]
+fn spot_is_taken_while_it_can_be_lost_once_and_on_demand_when_not() {
+    let spot = Pool { is_spot: true, cold_start: 300.0, ..pool("spot", 1.0) };
+    let steady = Pool { cold_start: 300.0, ..pool("on-demand", 3.0) };
+    let created = |deadline| {
+        let due = Work { deadline: Some(NOW + deadline), ..work(900.0) };
+        let answers = plan(&[spot.clone(), steady.clone()], &demand(vec![due]), &[ready(0), ready(0)], NOW);
+        (answers[0].create, answers[1].create)
+    };
+    assert_eq!(created(3600.0), (3, 0));
+    assert_eq!(created(500.0), (0, 5));
+}
+
+#[test]
+fn a_deadline_needs_as_many_workers_as_do_all_that_is_served_before_it() {
+    let relaxed = Pool { drain_within: 36_000.0, ..pool("a", 1.0) };
+    let due = Work { deadline: Some(NOW + 660.0), ..work(3000.0) };
+    let answer = plan_one(&relaxed, &demand(vec![work(3000.0), due]), &ready(0));
+    assert_eq!(answer.wanted, 10);
+    assert!(!answer.findings.iter().any(|finding| matches!(finding, Finding::DeadlineAtRisk { .. })));
+}
+
+#[test]
+fn no_worker_is_bought_for_a_deadline_that_none_can_meet() {
+    let relaxed = Pool { drain_within: 36_000.0, ..pool("a", 1.0) };
+    for deadline in [59.0, 0.0, -100.0] {
+        let due = Work { deadline: Some(NOW + deadline), ..work(3000.0) };
+        let answer = plan_one(&relaxed, &demand(vec![due]), &ready(0));
+        assert_eq!(answer.wanted, 1, "as without any deadline");
+        let earliest = NOW + deadline;
+        assert!(answer.findings.contains(&Finding::DeadlineAtRisk { worker_seconds: 3000.0, earliest }));
+    }
+}
+
+#[test]
+fn a_target_that_a_start_does_not_leave_time_for_is_said_to_be_impossible() {
+    let hasty = Pool { drain_within: 40.0, ..pool("a", 1.0) };
+    let answer = plan_one(&hasty, &demand(vec![work(100.0)]), &ready(0));
+    assert_eq!(answer.wanted, 5, "ten seconds, and as many as there are pieces for: 10 pieces, 2 at once");
+    assert!(answer.findings.contains(&Finding::DrainTargetImpossible));
+}
+
+#[test]
+fn limits_are_kept_and_named() {
+    let limited = |pool: Pool, demand: &Demand| {
+        let answer = plan_one(&pool, demand, &ready(0));
+        let by = answer.findings.iter().find_map(|finding| match finding {
+            Finding::Limited(limit) => Some(*limit),
+            _ => None,
+        });
+        (answer.wanted, by)
+    };
+    let much = demand(vec![work(540_000.0)]);
+    assert_eq!(limited(pool("a", 1.0), &much), (96, Some(Limit::Partitions)));
+    assert_eq!(limited(Pool { max_workers: 7, ..pool("a", 1.0) }, &much), (7, Some(Limit::MaxWorkers)));
+    assert_eq!(limited(Pool { budget_per_hour: Some(6.0), ..pool("a", 2.0) }, &much), (3, Some(Limit::Budget)));
+    let few = Work { items: 5, ..work(54_000.0) };
+    assert_eq!(limited(pool("a", 1.0), &demand(vec![few])), (3, Some(Limit::Items)));
+}
+
+#[test]
+fn what_is_paused_stays_as_it_is() {
+    let paused = Pool { paused: true, ..pool("a", 1.0) };
+    let answers = plan(&[paused, pool("b", 9.0)], &demand(vec![work(5400.0)]), &[ready(2), ready(0)], NOW);
+    assert_eq!((answers[0].desired, answers[0].create, answers[0].surplus), (2, 0, 0));
+    assert_eq!(answers[1].create, 8, "what the two that are there do is not bought again");
+}
+
+#[test]
+fn work_goes_elsewhere_when_workers_do_not_come_or_fail() {
+    let pools = [pool("cheap", 1.0), pool("dear", 3.0)];
+    let stuck = Observed { stuck: 10, ..Observed::default() };
+    let answers = plan(&pools, &demand(vec![work(5400.0)]), &[stuck, ready(0)], NOW);
+    assert_eq!((answers[0].create, answers[1].create), (0, 10));
+    assert!(answers[0].findings.contains(&Finding::Stuck(10)));
+    let failing = Observed { not_before: Some(NOW + 60.0), ..Observed::default() };
+    let answers = plan(&pools, &demand(vec![work(5400.0)]), &[failing, ready(0)], NOW);
+    assert_eq!((answers[0].create, answers[1].create), (0, 10));
+}
+
+#[test]
+fn work_that_comes_all_the_time_keeps_workers_of_a_deployment() {
+    let steady = Pool { leaves_by_itself: false, ..pool("a", 1.0) };
+    let mut coming = demand(Vec::new());
+    let lane = coming.lanes.get_mut(&normal()).unwrap();
+    lane.arriving = vec![Arriving { model: model(), units_per_second: 250.0 }];
+    assert_eq!(plan_one(&steady, &coming, &ready(0)).wanted, 3);
+    assert_eq!(plan_one(&pool("a", 1.0), &coming, &ready(0)).wanted, 0, "Jobs come when something waits");
+}
+
+#[test]
+fn frames_that_are_not_counted_are_some() {
+    let uncounted = Work { units: 0.0, ..work(10.0) };
+    assert_eq!(plan_one(&pool("a", 1.0), &demand(vec![uncounted]), &ready(0)).wanted, 1);
+}
