@@ -5,6 +5,7 @@
 mod jars;
 
 use crate::keeper::{self, PassingFolder};
+use crate::ports::free_address;
 use crate::proxy::Proxy;
 use crate::wait;
 use rdkafka::ClientConfig;
@@ -14,11 +15,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::metadata::{Metadata, MetadataTopic};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 /// How a broker differs from the usual one.
@@ -174,21 +174,4 @@ fn java(folder: &Path) -> Command {
     java.arg(format!("-XX:SharedArchiveFile={}", jars.join("classes.jsa").display()));
     java.arg("-cp").arg(jars.join("*"));
     java
-}
-
-/// Nobody listens there. It is below the ports that the system gives to whoever asks for any: such a client could get a
-/// broker's own while that is down.
-fn free_address() -> SocketAddr {
-    const PORTS: std::ops::Range<u32> = 10_000..30_000;
-    /// Programs that run at the same time begin apart.
-    const PORTS_OF_A_PROGRAM: u32 = 32;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    loop {
-        let place = std::process::id() * PORTS_OF_A_PROGRAM + u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = PORTS.start + place % (PORTS.end - PORTS.start);
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port as u16));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
 }

@@ -13,6 +13,14 @@
 //!   Footage ─┴► submit ─► Oracle: what must be so, whatever was done to the fleet
 //! ```
 //!
+//! Those of Kubernetes have a real [`cluster::ControlPlane`], and nodes that run pods as processes of this machine:
+//!
+//! ```text
+//! ControlPlane: etcd, API server, controllers, scheduler ─► Access: a client, kubectl, rights of a service account
+//!    ├► Node, NodePool: nodes whose pods are real processes      └► ApiProxy: refuses and counts what is asked
+//!    └► Kwok: hundreds of nodes whose pods are only said to run
+//! ```
+//!
 //! Whatever a test needs and does not find makes it fail, with a message that says what to install or to build.
 
 #![expect(
@@ -36,6 +44,7 @@ pub mod random;
 pub mod strace;
 pub mod python;
 pub mod keeper;
+mod ports;
 pub mod kafka;
 pub mod proxy;
 pub mod footage;
@@ -43,6 +52,7 @@ pub mod orders;
 pub mod fleet;
 pub mod oracle;
 pub mod soak;
+pub mod cluster;
 
 pub use call::{Call, Detector, Ended};
 pub use fleet::{Fleet, Worker};
