@@ -82,7 +82,7 @@ pub fn sweep(volume: &Volume, sha256: &Sha256) -> Result<()> {
 /// Reads a stored model back, if it is whole, and calls it `name`. `root` is the folder of the results.
 pub fn open(root: &Path, sha256: &Sha256, name: &str) -> Result<Option<Checked>> {
     let folder = root.join(folder_of(sha256));
-    let Some(report) = read_json_if_there::<Report>(&folder.join(CHECK))? else { return Ok(None) };
+    let Some(report) = report(root, sha256)? else { return Ok(None) };
     let manifest: Manifest =
         read_json_if_there(&folder.join(MANIFEST))?.ok_or_else(|| damaged(&folder.join(MANIFEST), "it is missing"))?;
     let (onnx, external) =
@@ -98,6 +98,11 @@ pub fn open(root: &Path, sha256: &Sha256, name: &str) -> Result<Option<Checked>>
     let external = external.iter().map(read).collect::<Result<_>>()?;
     let model = Model::stored(name.to_owned(), sha256.clone(), manifest, bytes.into(), external);
     Ok(Some(Checked { model, report }))
+}
+
+/// What was seen when a stored model was tried out.
+pub fn report(root: &Path, sha256: &Sha256) -> Result<Option<Report>> {
+    read_json_if_there(&root.join(folder_of(sha256)).join(CHECK))
 }
 
 /// How a stored model is used, without its bytes.

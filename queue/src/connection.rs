@@ -20,6 +20,9 @@ pub struct Connection {
 /// What an environment variable of a setting begins with: `FRAMEFLEET_KAFKA_SASL_PASSWORD` is `sasl.password`.
 pub const SETTING_VARIABLES: &str = "FRAMEFLEET_KAFKA_";
 
+/// The addresses of the brokers.
+pub const BROKERS_VARIABLE: &str = "FRAMEFLEET_BROKERS";
+
 /// On these rests that nothing is lost, so nobody else sets them.
 const OURS: [&str; 10] = [
     "bootstrap.servers",
@@ -33,6 +36,14 @@ const OURS: [&str; 10] = [
     "acks",
     "statistics.interval.ms",
 ];
+
+/// By these a setting would bring foreign code into this process.
+const LOADING: [&str; 3] = ["plugin.library.paths", "ssl.engine.location", "ssl.engine.id"];
+
+/// Settings that are run as a command, or load modules, whatever their names end with.
+const RUNNING: [&str; 2] = ["sasl.kerberos.kinit.cmd", "ssl.providers"];
+/// What the names of settings end with that name a file.
+const NAMING_FILES: [&str; 4] = [".location", ".file", ".keytab", ".path"];
 
 /// How long a question to the broker may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,7 +68,36 @@ impl Connection {
             let reason = format!("the Kafka setting {name} is not for you to change: nothing is lost because of it");
             return Err(QueueError::BadRequest(reason));
         }
+        if let Some(name) = settings.keys().find(|name| LOADING.contains(&name.as_str())) {
+            let reason = format!("the Kafka setting {name} is refused: it would load foreign code into this process");
+            return Err(QueueError::BadRequest(reason));
+        }
         Ok(Self { brokers: brokers.trim().to_owned(), topics: Topics::new(prefix)?, settings })
+    }
+
+    /// The way that somebody else describes, by the variables that his workers have: `FRAMEFLEET_BROKERS`, and
+    /// [`SETTING_VARIABLES`] with a setting. All others are passed over.
+    ///
+    /// # Errors
+    /// Also a setting that would have this process read a file of its own or run a program for him.
+    pub fn of_variables(
+        variables: impl IntoIterator<Item = (String, String)>,
+        prefix: &str,
+    ) -> Result<Self, QueueError> {
+        let variables: BTreeMap<String, String> = variables.into_iter().collect();
+        let brokers = variables.get(BROKERS_VARIABLE).map(String::as_str).unwrap_or_default();
+        if brokers.trim().is_empty() {
+            return Err(QueueError::BadRequest(format!("{BROKERS_VARIABLE} is missing; give host:port")));
+        }
+        let settings = settings(None, variables.clone().into_iter(), &[])?;
+        let is_foreign = |name: &str| RUNNING.contains(&name) || NAMING_FILES.iter().any(|end| name.ends_with(end));
+        if let Some(name) = settings.keys().find(|name| is_foreign(name)) {
+            return Err(QueueError::BadRequest(format!(
+                "the Kafka setting {name} is refused: it names a file or a command of the machine that reads it; give \
+                 certificates and keys as text, in ssl.ca.pem, ssl.certificate.pem and ssl.key.pem"
+            )));
+        }
+        Self::new(brokers, prefix, settings)
     }
 
     pub fn topics(&self) -> &Topics {
@@ -235,6 +275,37 @@ mod tests {
         let settings = given(&["enable.auto.commit=true"]).unwrap();
         assert!(Connection::new("a:1", "p", settings).unwrap_err().to_string().contains("enable.auto.commit"));
         assert!(Connection::new(" ", "p", BTreeMap::new()).is_err());
+    }
+
+    #[test]
+    fn no_setting_brings_foreign_code_into_the_process() {
+        for setting in ["plugin.library.paths=/tmp/x.so", "ssl.engine.location=/tmp/x.so"] {
+            let refused = Connection::new("a:1", "p", given(&[setting]).unwrap()).unwrap_err().to_string();
+            assert!(refused.contains(setting.split('=').next().unwrap()), "{refused}");
+        }
+    }
+
+    #[test]
+    fn what_somebody_else_writes_reads_no_file_and_runs_nothing_here() {
+        let variables = |more: &[(&str, &str)]| {
+            let all = [("FRAMEFLEET_BROKERS", "a:1"), ("FRAMEFLEET_KAFKA_SASL_PASSWORD", "hunter2"), ("other", "x")];
+            let all: Vec<_> = all.iter().chain(more).map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            Connection::of_variables(all, "p")
+        };
+        let connection = variables(&[("FRAMEFLEET_KAFKA_SSL_CA_PEM", "-----BEGIN")]).unwrap();
+        assert_eq!((connection.brokers(), connection.settings.len()), ("a:1", 2));
+        for (variable, setting) in [
+            ("FRAMEFLEET_KAFKA_PLUGIN_LIBRARY_PATHS", "plugin.library.paths"),
+            ("FRAMEFLEET_KAFKA_SASL_KERBEROS_KINIT_CMD", "sasl.kerberos.kinit.cmd"),
+            ("FRAMEFLEET_KAFKA_SSL_KEY_LOCATION", "ssl.key.location"),
+            ("FRAMEFLEET_KAFKA_SASL_OAUTHBEARER_ASSERTION_FILE", "sasl.oauthbearer.assertion.file"),
+            ("FRAMEFLEET_KAFKA_SSL_PROVIDERS", "ssl.providers"),
+            ("FRAMEFLEET_KAFKA_ACKS", "acks"),
+        ] {
+            let refused = variables(&[(variable, "/x")]).unwrap_err().to_string();
+            assert!(refused.contains(setting), "{refused}");
+        }
+        assert!(Connection::of_variables([], "p").unwrap_err().to_string().contains("FRAMEFLEET_BROKERS"));
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use crate::connection::{Connection, PATIENCE};
 use crate::error::QueueError;
+use crate::offsets::{At, Whole, by_topic, lacks, offsets};
 use crate::reach::Reaching;
 use crate::topics::Topics;
 use crate::topics::partitions;
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::{Offset, TopicPartitionList};
 
 /// Asks about one topic. Keeps its connection.
 pub struct LagProbe {
@@ -19,7 +20,9 @@ pub struct LagProbe {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionLag {
     pub partition: i32,
-    /// The next offset that the group reads after a restart.
+    /// Of the first message that is still there.
+    pub first: i64,
+    /// The next offset that the group reads after a restart. It is behind `end` where the topic was made anew since.
     pub committed: i64,
     /// Behind the last message.
     pub end: i64,
@@ -34,41 +37,57 @@ impl LagProbe {
         Ok(Self { consumer, connection: connection.clone(), topic: topic.to_owned() })
     }
 
-    /// Every partition of the topic.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Every partition of the topic, in order.
     ///
     /// # Errors
     /// Also if the broker's answer lacks a partition: what is not known is not zero.
     pub fn ask(&self) -> Result<Vec<PartitionLag>, QueueError> {
+        self.asked().map_err(|error| Reaching::explain(&self.consumer, error))
+    }
+
+    fn asked(&self) -> Result<Vec<PartitionLag>, QueueError> {
         Reaching::hear_and_keep(&self.consumer);
-        let failed = |e: &_| QueueError::of(self.connection.brokers(), e);
-        let partitions = partitions(self.consumer.client(), &self.connection, &self.topic)? as i32;
+        let partitions = partitions(self.consumer.client(), &self.connection, &self.topic)?;
+        let topic = [Whole { topic: self.topic.clone(), partitions }];
+        // What is committed before the ends: those that are asked for later are not before it.
+        let committed = self.committed(&topic)?;
+        let firsts = offsets(&self.connection, &self.consumer, &topic, At::First)?.concat();
+        let ends = offsets(&self.connection, &self.consumer, &topic, At::End)?.concat();
+        let known = committed.into_iter().zip(firsts).zip(ends).enumerate();
+        let lag = |(partition, ((committed, first), end)): (usize, ((Option<i64>, i64), i64))| PartitionLag {
+            partition: partition as i32,
+            first,
+            // Where the group never committed, it begins at the beginning.
+            committed: committed.unwrap_or(first).max(first),
+            end,
+        };
+        Ok(known.map(lag).collect())
+    }
+
+    /// By partition; `None` where the group never committed.
+    fn committed(&self, topic: &[Whole; 1]) -> Result<Vec<Option<i64>>, QueueError> {
+        let [Whole { topic: name, partitions }] = topic;
         let mut list = TopicPartitionList::new();
-        list.add_partition_range(&self.topic, 0, partitions - 1);
-        let committed = self.connection.ask(|| self.consumer.committed_offsets(list.clone(), PATIENCE))?;
-        let mut lags = Vec::new();
-        for partition in 0..partitions {
-            let element = committed.find_partition(&self.topic, partition).ok_or_else(|| self.lacks(partition))?;
-            element.error().map_err(|e| failed(&e))?;
-            let (first, end) =
-                self.connection.ask(|| self.consumer.fetch_watermarks(&self.topic, partition, PATIENCE))?;
-            let committed = match element.offset() {
-                Offset::Offset(offset) => offset.max(first),
-                // The group never committed here, and will begin at the beginning.
-                _ => first,
-            };
-            lags.push(PartitionLag { partition, committed, end });
+        list.add_partition_range(name, 0, *partitions as i32 - 1);
+        let answer = self.connection.ask(|| {
+            let answer = self.consumer.committed_offsets(list.clone(), PATIENCE)?;
+            answer.elements().iter().try_for_each(|element| element.error())?;
+            Ok(answer)
+        })?;
+        let answered: Vec<i32> = answer.elements().iter().map(|element| element.partition()).collect();
+        match (0..*partitions as i32).find(|partition| !answered.contains(partition)) {
+            Some(partition) => Err(lacks(&self.connection, name, partition as usize)),
+            None => Ok(by_topic(topic, &answer).concat()),
         }
-        Ok(lags)
     }
 
     /// Messages that are not finished.
     pub fn messages(&self) -> Result<u64, QueueError> {
         Ok(self.ask()?.iter().map(|lag| lag.end.saturating_sub(lag.committed).max(0) as u64).sum())
-    }
-
-    fn lacks(&self, partition: i32) -> QueueError {
-        let reason = format!("the broker's answer lacks partition {partition} of {}", self.topic);
-        QueueError::Unavailable { brokers: self.connection.brokers().to_owned(), reason }
     }
 }
 

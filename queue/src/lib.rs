@@ -18,6 +18,7 @@ pub mod consume;
 pub mod spread;
 pub mod publish;
 mod reach;
+pub mod offsets;
 pub mod read;
 pub mod lag;
 pub mod board;

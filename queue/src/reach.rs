@@ -92,6 +92,11 @@ impl Reaching {
     /// Why a question failed: where librdkafka knows more than that no answer came, such as a wrong password.
     pub fn explain(consumer: &BaseConsumer<Self>, error: QueueError) -> QueueError {
         Self::hear_and_keep(consumer);
+        Self::explain_by_what_was_heard(consumer, error)
+    }
+
+    /// The same of a consumer that is polled for messages.
+    pub fn explain_by_what_was_heard(consumer: &BaseConsumer<Self>, error: QueueError) -> QueueError {
         let trouble = consumer.context().trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
         match error {
             // What a broker answers says enough.

@@ -1,21 +1,23 @@
 //! Reads whole topics and goes on with what comes: for words that everybody hears, and for clients.
 
-use crate::connection::{Connection, PATIENCE};
+use crate::connection::Connection;
 use crate::error::QueueError;
+use crate::offsets::{At, Whole, offsets};
 use crate::reach::Reaching;
 use crate::topics::partitions;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers as _, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Reads topics without belonging to any group, each from its beginning.
+/// Reads topics without belonging to any group.
 pub struct Reader {
     consumer: BaseConsumer<Reaching>,
-    brokers: String,
+    connection: Connection,
+    /// Polled, it may give messages.
+    has_begun: bool,
     /// What is not read yet of what was there at the beginning: the last offset, by topic and partition.
     behind: HashMap<(String, i32), i64>,
 }
@@ -45,8 +47,27 @@ pub enum From {
     Last(Duration),
 }
 
+/// Where to begin with a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+}
+
+/// Fetched messages that wait to be taken: a second's worth, where a client would otherwise keep 64 MB.
+const FETCHED_KIB: &str = "8192";
+const FETCH_BYTES: &str = "4194304";
+
 impl Reader {
     pub fn open(connection: &Connection, topics: &[String], from: From) -> Result<Self, QueueError> {
+        let mut this = Self::idle(connection)?;
+        this.begin(topics, from)?;
+        Ok(this)
+    }
+
+    /// Reads nothing, until [`Reader::add`].
+    pub fn idle(connection: &Connection) -> Result<Self, QueueError> {
         let mut config = connection.config();
         config
             // librdkafka wants one; nothing is ever committed under it.
@@ -55,10 +76,70 @@ impl Reader {
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "earliest")
             .set("fetch.wait.max.ms", "100")
-            .set("fetch.error.backoff.ms", "200");
+            .set("fetch.error.backoff.ms", "200")
+            .set("fetch.queue.backoff.ms", "20")
+            .set("queued.max.messages.kbytes", FETCHED_KIB)
+            .set("fetch.max.bytes", FETCH_BYTES);
         let consumer = config.create_with_context(Reaching::new(connection)).map_err(|e| connection.refused(&e))?;
-        let behind = begin(connection, &consumer, topics, from).map_err(|error| Reaching::explain(&consumer, error))?;
-        Ok(Self { consumer, brokers: connection.brokers().to_owned(), behind })
+        Ok(Self { consumer, connection: connection.clone(), has_begun: false, behind: HashMap::new() })
+    }
+
+    /// Reads these partitions too.
+    pub fn add(&mut self, starts: &[Start]) -> Result<(), QueueError> {
+        if starts.is_empty() {
+            return Ok(());
+        }
+        self.has_begun = true;
+        let mut list = TopicPartitionList::with_capacity(starts.len());
+        let add = |start: &Start| list.add_partition_offset(&start.topic, start.partition, Offset::Offset(start.offset));
+        let added = starts.iter().try_for_each(add).and_then(|()| self.consumer.incremental_assign(&list));
+        added.map_err(|e| QueueError::of(self.connection.brokers(), &e))
+    }
+
+    /// How many partitions a topic has.
+    pub fn partitions(&self, topic: &str) -> Result<u32, QueueError> {
+        let found = partitions(self.consumer.client(), &self.connection, topic);
+        found.map_err(|error| self.explain(error))
+    }
+
+    /// Offsets of topics, by partition.
+    ///
+    /// # Errors
+    /// Also if the broker's answer lacks a partition.
+    pub fn offsets(&self, topics: &[Whole], at: At) -> Result<Vec<Vec<i64>>, QueueError> {
+        offsets(&self.connection, &self.consumer, topics, at).map_err(|error| self.explain(error))
+    }
+
+    /// Begins there, and remembers what it has not read yet of what is there by now.
+    fn begin(&mut self, topics: &[String], from: From) -> Result<(), QueueError> {
+        let whole = |topic: &String| Ok(Whole { topic: topic.clone(), partitions: self.partitions(topic)? });
+        let topics = topics.iter().map(whole).collect::<Result<Vec<_>, QueueError>>()?;
+        let at = match from {
+            From::Beginning => At::First,
+            From::Now => At::End,
+            From::Last(time) => At::Since(ago_ms(time)),
+        };
+        let starts = self.offsets(&topics, at)?;
+        let ends = self.offsets(&topics, At::End)?;
+        let mut list = Vec::new();
+        for ((Whole { topic, .. }, starts), ends) in topics.iter().zip(starts).zip(ends) {
+            for (partition, (offset, end)) in (0..).zip(starts.into_iter().zip(ends)) {
+                if end > offset {
+                    self.behind.insert((topic.clone(), partition), end - 1);
+                }
+                list.push(Start { topic: topic.clone(), partition, offset });
+            }
+        }
+        self.add(&list)
+    }
+
+    fn explain(&self, error: QueueError) -> QueueError {
+        if self.has_begun {
+            // Messages come by polling too.
+            Reaching::explain_by_what_was_heard(&self.consumer, error)
+        } else {
+            Reaching::explain(&self.consumer, error)
+        }
     }
 
     /// The next message, or `None` if there was none for so long. A broker that is away is waited for.
@@ -71,7 +152,7 @@ impl Reader {
                 tracing::debug!("reading: {error}");
                 return match error.rdkafka_error_code() {
                     Some(rdkafka::error::RDKafkaErrorCode::UnknownTopicOrPartition) => {
-                        Err(QueueError::of(&self.brokers, &error))
+                        Err(QueueError::of(self.connection.brokers(), &error))
                     }
                     _ => Ok(None),
                 };
@@ -131,7 +212,7 @@ impl Reader {
             }
             if last.elapsed() > patience {
                 let reason = format!("no message for {} s, and there are more", patience.as_secs());
-                return Err(QueueError::Unavailable { brokers: self.brokers.clone(), reason });
+                return Err(QueueError::Unavailable { brokers: self.connection.brokers().to_owned(), reason });
             }
         }
         Ok(())
@@ -148,50 +229,10 @@ impl Reader {
     }
 }
 
-/// The first offset of what was said within so long, if anything was.
-fn said_since(
-    consumer: &BaseConsumer<Reaching>,
-    topic: &str,
-    partition: i32,
-    time: Duration,
-) -> Result<Option<i64>, KafkaError> {
-    let begin = SystemTime::now().checked_sub(time).and_then(|begin| begin.duration_since(UNIX_EPOCH).ok());
-    let begin_ms = begin.unwrap_or_default().as_millis() as i64;
-    let mut asked = TopicPartitionList::new();
-    asked.add_partition_offset(topic, partition, Offset::Offset(begin_ms))?;
-    let found = consumer.offsets_for_times(asked, PATIENCE)?;
-    Ok(found.find_partition(topic, partition).and_then(|found| match found.offset() {
-        Offset::Offset(offset) => Some(offset),
-        _ => None,
-    }))
-}
-
-/// Has a consumer begin there. Gives what it has not read yet of what is there by now.
-fn begin(
-    connection: &Connection,
-    consumer: &BaseConsumer<Reaching>,
-    topics: &[String],
-    from: From,
-) -> Result<HashMap<(String, i32), i64>, QueueError> {
-    let failed = |e: &_| QueueError::of(connection.brokers(), e);
-    let mut list = TopicPartitionList::new();
-    let mut behind = HashMap::new();
-    for topic in topics {
-        for partition in 0..partitions(consumer.client(), connection, topic)? as i32 {
-            let (first, end) = connection.ask(|| consumer.fetch_watermarks(topic, partition, PATIENCE))?;
-            let start = match from {
-                From::Beginning => first,
-                From::Now => end,
-                From::Last(time) => connection.ask(|| said_since(consumer, topic, partition, time))?.unwrap_or(end),
-            };
-            if end > start {
-                behind.insert((topic.clone(), partition), end - 1);
-            }
-            list.add_partition_offset(topic, partition, Offset::Offset(start)).map_err(|e| failed(&e))?;
-        }
-    }
-    consumer.assign(&list).map_err(|e| failed(&e))?;
-    Ok(behind)
+/// Milliseconds since 1970.
+fn ago_ms(time: Duration) -> i64 {
+    let then = SystemTime::now().checked_sub(time).and_then(|then| then.duration_since(UNIX_EPOCH).ok());
+    then.unwrap_or_default().as_millis() as i64
 }
 
 /// The headers of a message, in order or by name. One whose name is not UTF-8 is none of ours, and is passed over: the
@@ -205,6 +246,6 @@ pub(crate) fn headers_of<H: FromIterator<(String, Vec<u8>)> + Default>(message: 
 
 impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reader").field("brokers", &self.brokers).field("behind", &self.behind).finish_non_exhaustive()
+        f.debug_struct("Reader").field("connection", &self.connection).field("behind", &self.behind).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,30 @@
 //! What waits and what comes, as the planner sees it: pure data, all times in seconds since 1970.
+//!
+//! ```text
+//! topics ─► follow (a thread for each fleet) ─► known ─┬► backlog + jobs ─► waiting    ┐
+//!                                                      ├► arrivals ───────► arriving   ├► Snapshot
+//!                                                      ├► costs, pace ────► costs      │
+//!                                                      └► reading ────────► unknown    ┘
+//! ```
+//!
+//! What Kafka holds is asked for and read, and nothing is kept elsewhere: a scheduler that starts anew knows the same after it
+//! has caught up. Until then, and wherever an answer is missing, it says so.
+
+mod jobs;
+mod kinds;
+mod backlog;
+mod arrivals;
+mod costs;
+mod pace;
+mod reading;
+mod trouble;
+mod known;
+mod follow;
+
+pub use costs::{Cost, Costs};
+pub use follow::Follower;
+pub use known::Snapshot;
+pub use trouble::Trouble;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -113,14 +113,16 @@ pub struct WorkerPoolSpec {
     #[serde(default)]
     pub paused: bool,
     /// How workers, and the scheduler for them, reach Kafka.
+    #[serde(default)]
     pub kafka: Kafka,
     /// The container of the template that is the worker. By default worker.
     #[serde(default = "default_container")]
     #[schemars(length(min = 1, max = 63))]
     pub container: String,
-    /// The pod of a worker. Where it says nothing, the scheduler adds: arguments for roles, queues and idle exit, the
-    /// variables of Kafka, the GPU limit and its toleration, probes, the restart policy, and for Jobs the annotations
-    /// against eviction. Running Jobs keep the template that they were started with.
+    /// The pod of a worker. Where it says nothing, the scheduler adds: arguments for roles, queues, slots, grace and idle
+    /// exit (its own args begin with worker), the variables of Kafka, the GPU limit and its toleration, probes, the port
+    /// metrics, the restart policy, and for Jobs the annotations against eviction. Running Jobs keep the template that they
+    /// were started with.
     pub template: PodTemplate,
 }
 
@@ -185,13 +187,24 @@ pub struct ServedQueue {
 #[serde(rename_all = "camelCase")]
 pub struct Kafka {
     /// A Secret of the pool's namespace whose keys are the variables that a worker knows: FRAMEFLEET_BROKERS, and
-    /// FRAMEFLEET_KAFKA_ with a setting of librdkafka, such as FRAMEFLEET_KAFKA_SASL_PASSWORD.
+    /// FRAMEFLEET_KAFKA_ with a setting of librdkafka, such as FRAMEFLEET_KAFKA_SASL_PASSWORD. By default framefleet-kafka.
+    #[serde(default = "default_secret")]
     #[schemars(length(min = 1, max = 253))]
     pub secret_name: String,
     /// What the names of the fleet's topics begin with. By default framefleet.
     #[serde(default = "default_prefix")]
     #[schemars(length(min = 1, max = 100), regex(pattern = "^[A-Za-z0-9._-]+$"))]
     pub prefix: String,
+}
+
+impl Default for Kafka {
+    fn default() -> Self {
+        Self { secret_name: default_secret(), prefix: default_prefix() }
+    }
+}
+
+fn default_secret() -> String {
+    "framefleet-kafka".to_owned()
 }
 
 fn detect_only() -> Vec<Role> {

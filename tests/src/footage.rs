@@ -4,6 +4,7 @@ use crate::call::{Call, Detector};
 use crate::clip;
 use crate::job::Job;
 use crate::keeper::PassingFolder;
+use crate::repository;
 use crate::scratch::Scratch;
 use framefleet_contract::identity::Sha256;
 use framefleet_contract::summary::FrameCounts;
@@ -51,13 +52,26 @@ impl Footage {
         ODD.get_or_init(|| Self::make("176x112", 6))
     }
 
+    /// The sample, and the model that ships, with its own settings: work that takes seconds.
+    pub fn street() -> &'static Self {
+        static STREET: OnceLock<Footage> = OnceLock::new();
+        STREET.get_or_init(|| {
+            let scratch = Scratch::new();
+            let job = Self::undisturbed(scratch.call(Detector::Street, &[&repository::street()]));
+            Self::of(&job, repository::street(), PassingFolder::new())
+        })
+    }
+
     fn make(size: &str, seconds: u32) -> Self {
         let (scratch, folder) = (Scratch::new(), PassingFolder::new());
         let h264 = format!("{} -pix_fmt yuv420p", clip::H264);
         let made = scratch.clip("clip.mp4", &clip::moving(size, seconds), &h264);
         let path = folder.path().join("clip.mp4");
         fs::copy(made, &path).unwrap();
-        let job = Self::undisturbed(scratch.call(Detector::Colours, &[&path]));
+        Self::of(&Self::undisturbed(scratch.call(Detector::Colours, &[&path])), path, folder)
+    }
+
+    fn of(job: &Job, path: PathBuf, folder: PassingFolder) -> Self {
         Self {
             digest: job.digest(),
             frames: job.summary().frames,

@@ -53,6 +53,7 @@ pub mod fleet;
 pub mod oracle;
 pub mod soak;
 pub mod cluster;
+pub mod scheduler;
 
 pub use call::{Call, Detector, Ended};
 pub use fleet::{Fleet, Worker};
@@ -62,5 +63,6 @@ pub use kafka::Broker;
 pub use oracle::Oracle;
 pub use orders::Orders;
 pub use proxy::Proxy;
+pub use scheduler::Pools;
 pub use scratch::Scratch;
 pub use server::{Manner, Server};

@@ -23,13 +23,18 @@ pub fn cells() -> PathBuf {
     root().join("tests/graphs/cells.onnx")
 }
 
-/// The program under test, from the profile folder in which the running test or program lies: `target/release`.
+/// The program under test.
 pub fn framefleet() -> PathBuf {
+    program("framefleet")
+}
+
+/// A program of the workspace, from the profile folder in which the running test or program lies: `target/release`.
+pub fn program(name: &str) -> PathBuf {
     let test = env::current_exe().unwrap();
     let folder = test.parent().unwrap();
     // Tests lie in a folder of their own, programs beside the one under test.
     let profile = if folder.ends_with("deps") { folder.parent().unwrap() } else { folder };
-    let program = profile.join("framefleet");
+    let program = profile.join(name);
     assert!(program.is_file(), "{} is missing: run `cargo build --release` first", program.display());
     program
 }

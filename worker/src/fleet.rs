@@ -124,7 +124,7 @@ pub fn run(settings: &Settings, signals: &Stop) -> Result<()> {
     check_topics(settings)?;
     let runtime = Runtime::load()?;
     let id = worker_id();
-    let announcer = Announcer::new(&settings.connection, &id)?;
+    let announcer = Announcer::new(&settings.connection, &volume, &id)?;
     let worker = Arc::new(Worker {
         id,
         volume: volume.clone(),

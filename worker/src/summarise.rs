@@ -71,9 +71,14 @@ impl Facts<'_> {
     }
 }
 
+/// Says what this machine is called, where the system says something else: the host's name in a pod of an Indexed Job is
+/// the Job's with an index, and not the pod's name, by which others know it.
+const HOST_VARIABLE: &str = "FRAMEFLEET_HOST";
+
 /// This machine's name.
 pub fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+    let given = std::env::var(HOST_VARIABLE).ok().filter(|name| !name.is_empty());
+    given.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
 /// A stage of one thread that waits for nobody.

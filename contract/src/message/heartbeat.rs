@@ -13,8 +13,11 @@ pub struct Heartbeat {
     pub version: u32,
     /// Unlike that of every other process, now and before.
     pub worker_id: String,
-    /// The name of its machine or container.
+    /// The name of its machine or container; in a pool, of its pod.
     pub host: String,
+    /// The pool that it belongs to, as `namespace/name`, where a scheduler started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
     /// The program and its version.
     pub program: String,
     pub state: WorkerState,

@@ -23,6 +23,9 @@ pub struct SegmentTask {
     /// When the job's result is needed, RFC 3339 in UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<String>,
+    /// Memory that loading and running the model took when it was tried out, bytes; absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
 }
 
 /// A header of the message: `frames` in decimal digits, so that work can be summed up without reading the messages.
@@ -33,7 +36,7 @@ pub const MODEL_HEADER: &str = "framefleet-model";
 impl SegmentTask {
     /// Frames and the model follow from the job's plan.
     pub fn new(job_id: JobId, segment: u32, queue: String, model: ModelRef, frames: u64) -> Self {
-        Self { version: VERSION, job_id, segment, queue, model, frames, deadline: None }
+        Self { version: VERSION, job_id, segment, queue, model, frames, deadline: None, memory_bytes: None }
     }
 }
 

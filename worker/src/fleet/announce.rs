@@ -11,7 +11,9 @@ use framefleet_contract::message::segment_task::{FRAMES_HEADER, MODEL_HEADER, Se
 use framefleet_contract::message::status::{Progress, Status, Step};
 use framefleet_contract::message::{HANDED_BACK_HEADER, MOST_BYTES, dead_letter, to_json};
 use framefleet_contract::plan::Plan;
-use framefleet_contract::request::Request;
+use framefleet_contract::request::{ModelRef, Request};
+use framefleet_contract::volume::Volume;
+use framefleet_models::store;
 use framefleet_queue::spread::Spread;
 use framefleet_queue::topics::check_topics;
 use framefleet_queue::{Connection, Delivery, Outgoing, Publisher, QueueError, Topics};
@@ -25,6 +27,7 @@ use std::time::Duration;
 pub struct Announcer {
     publisher: Publisher,
     connection: Connection,
+    results: Volume,
     worker: String,
     /// Of the topics of segments, by queue.
     partitions: Mutex<HashMap<String, u32>>,
@@ -40,11 +43,15 @@ const LONGEST_REASON: usize = 4096;
 const SEGMENTS_AT_ONCE: usize = 512;
 
 impl Announcer {
-    pub fn new(connection: &Connection, worker: &str) -> std::result::Result<Self, QueueError> {
-        let publisher = Publisher::new(connection)?;
-        let partitions = Mutex::default();
-        let spread = Spread::new(worker);
-        Ok(Self { publisher, connection: connection.clone(), worker: worker.to_owned(), partitions, spread })
+    pub fn new(connection: &Connection, results: &Volume, worker: &str) -> std::result::Result<Self, QueueError> {
+        Ok(Self {
+            publisher: Publisher::new(connection)?,
+            connection: connection.clone(),
+            results: results.clone(),
+            worker: worker.to_owned(),
+            partitions: Mutex::default(),
+            spread: Spread::new(worker),
+        })
     }
 
     /// Sends the segments of a plan, spread over all partitions of the job's queue.
@@ -52,6 +59,7 @@ impl Announcer {
         let queue = queue_of(request);
         let topic = self.topics().segments(queue);
         let partitions = self.partitions_of(queue)?;
+        let memory_bytes = self.memory_of(&plan.model);
         let tasks: Vec<(i32, SegmentTask)> = missing
             .iter()
             .map(|index| {
@@ -59,6 +67,7 @@ impl Announcer {
                 let mut task =
                     SegmentTask::new(request.job_id.clone(), *index, queue.to_owned(), plan.model.clone(), frames);
                 task.deadline = request.submitted.as_ref().and_then(|submitted| submitted.deadline.clone());
+                task.memory_bytes = memory_bytes;
                 (self.spread.next(partitions), task)
             })
             .collect();
@@ -168,6 +177,17 @@ impl Announcer {
 
     fn send(&self, message: Outgoing<'_>, stop: &Stop) -> Result<()> {
         until_told_otherwise(stop, || self.publisher.send(message).map(|_| ()))
+    }
+
+    /// What the model took when it was tried out. Whoever sizes a fleet can do without.
+    fn memory_of(&self, model: &ModelRef) -> Option<u64> {
+        match store::report(self.results.root(), &model.sha256) {
+            Ok(report) => report.map(|report| report.memory_bytes).filter(|bytes| *bytes > 0),
+            Err(error) => {
+                tracing::debug!("not known how much memory model {} takes: {error}", model.name);
+                None
+            }
+        }
     }
 
     /// # Errors

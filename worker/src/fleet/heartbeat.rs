@@ -24,6 +24,9 @@ pub struct Identity {
     pub started: SystemTime,
 }
 
+/// Names the pool that this worker belongs to, as `namespace/name`. Whoever starts workers of a pool sets it.
+const POOL_VARIABLE: &str = "FRAMEFLEET_POOL";
+
 /// Between two heartbeats. A reader takes a worker for gone after `roster::LIFETIME` without one.
 pub const PERIOD: Duration = Duration::from_secs(3);
 
@@ -80,6 +83,7 @@ impl Heart {
             version: VERSION,
             worker_id: worker.id.clone(),
             host: summarise::host(),
+            pool: std::env::var(POOL_VARIABLE).ok().filter(|pool| !pool.is_empty()),
             program: concat!("framefleet ", env!("CARGO_PKG_VERSION")).to_owned(),
             state: worker.standing.state(),
             roles,

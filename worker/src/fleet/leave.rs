@@ -14,7 +14,7 @@ pub struct LeaveWhenEmpty {
     asked: Option<Instant>,
 }
 
-/// Between two questions to the broker, which cost one for each partition.
+/// Between two questions to the broker.
 const PERIOD: Duration = Duration::from_secs(1);
 
 impl LeaveWhenEmpty {

@@ -1,0 +1,172 @@
+//! What the API server tells, kept up to date by watches: asking costs nothing.
+
+use crate::observe::Objects;
+use crate::pool::WorkerPool;
+use crate::workloads::POOL;
+use futures_util::StreamExt;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use kube::core::{DeserializeGuard, NamespaceResourceScope};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{WatchStreamExt, reflector, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::task::JoinSet;
+
+/// The namespaces in which pools are looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    All,
+    /// These; rights are needed in no other.
+    Some(Vec<String>),
+}
+
+/// A view of all pools and of what belongs to them. The watches end when it is dropped.
+pub struct Cluster {
+    pools: Vec<Store<DeserializeGuard<WorkerPool>>>,
+    jobs: Vec<Store<Job>>,
+    deployments: Vec<Store<Deployment>>,
+    pods: Vec<Store<Pod>>,
+    watches: Watches,
+    _tasks: JoinSet<()>,
+}
+
+/// How all watches stand. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Watches(Vec<Arc<Watch>>);
+
+impl Watches {
+    /// Why it is not known what there is, where it is not.
+    pub fn unknown(&self) -> Option<String> {
+        self.0.iter().find_map(|watch| {
+            let trouble = watch.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+            Some(format!("{} {}", watch.of, trouble.as_ref()?))
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Watch {
+    of: &'static str,
+    /// Why what it tells is not all there is, where it is not.
+    trouble: Mutex<Option<String>>,
+}
+
+impl Watch {
+    fn set(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+}
+
+impl Cluster {
+    pub fn watch(client: &Client, scope: &Scope) -> Self {
+        let mut this = Self {
+            pools: Vec::new(),
+            jobs: Vec::new(),
+            deployments: Vec::new(),
+            pods: Vec::new(),
+            watches: Watches::default(),
+            _tasks: JoinSet::new(),
+        };
+        for namespace in scope.namespaces() {
+            let store = this.follow(client, namespace, "workerpools", watcher::Config::default());
+            this.pools.push(store);
+            let ours = || watcher::Config::default().labels(POOL);
+            let store = this.follow(client, namespace, "jobs", ours());
+            this.jobs.push(store);
+            let store = this.follow(client, namespace, "deployments", ours());
+            this.deployments.push(store);
+            let store = this.follow(client, namespace, "pods", ours());
+            this.pods.push(store);
+        }
+        this
+    }
+
+    fn follow<K>(
+        &mut self,
+        client: &Client,
+        namespace: Option<&str>,
+        of: &'static str,
+        config: watcher::Config,
+    ) -> Store<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + fmt::Debug + Send + Sync + 'static,
+        K::DynamicType: Default + Eq + Hash + Clone + Unpin + Send,
+    {
+        let api: Api<K> = match namespace {
+            Some(namespace) => Api::namespaced(client.clone(), namespace),
+            None => Api::all(client.clone()),
+        };
+        let (store, writer) = reflector::store();
+        let watch = Arc::new(Watch { of, trouble: Mutex::new(Some("is not listed yet".to_owned())) });
+        self.watches.0.push(watch.clone());
+        self._tasks.spawn(async move {
+            let mut events = reflector(writer, watcher(api, config).default_backoff()).boxed();
+            while let Some(event) = events.next().await {
+                match event {
+                    // A list that is under way replaces what was there when it is complete.
+                    Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
+                    Ok(_) => watch.set(None),
+                    Err(error) => {
+                        tracing::debug!("the watch of {} broke off: {error}", watch.of);
+                        watch.set(Some(format!("cannot be watched: {error}")));
+                    }
+                }
+            }
+        });
+        store
+    }
+
+    pub fn unknown(&self) -> Option<String> {
+        self.watches.unknown()
+    }
+
+    pub fn health(&self) -> Watches {
+        self.watches.clone()
+    }
+
+    /// All pools that are not being deleted, by name. One that an older definition let in and this program cannot read is
+    /// passed over.
+    pub fn pools(&self) -> Vec<Arc<WorkerPool>> {
+        let mut pools = Vec::new();
+        for guard in self.pools.iter().flat_map(Store::state) {
+            match &guard.0 {
+                Ok(pool) if pool.metadata.deletion_timestamp.is_some() => {}
+                Ok(pool) => pools.push(Arc::new(pool.clone())),
+                Err(error) => {
+                    let name = ObjectRef::from_obj(guard.as_ref());
+                    tracing::warn!("the pool {name} cannot be read, and is left alone: {}", error.error);
+                }
+            }
+        }
+        pools.sort_by_key(|pool| (pool.namespace(), pool.name_any()));
+        pools
+    }
+
+    pub fn objects(&self) -> Objects {
+        Objects {
+            jobs: self.jobs.iter().flat_map(Store::state).collect(),
+            deployments: self.deployments.iter().flat_map(Store::state).collect(),
+            pods: self.pods.iter().flat_map(Store::state).collect(),
+        }
+    }
+}
+
+impl Scope {
+    fn namespaces(&self) -> Vec<Option<&str>> {
+        match self {
+            Self::All => vec![None],
+            Self::Some(namespaces) => namespaces.iter().map(|namespace| Some(namespace.as_str())).collect(),
+        }
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("watches", &self.watches).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,155 @@
+//! The fleets whose pools are sized: one for each Kafka cluster and prefix, however many pools and Secrets name it.
+
+use crate::conditions::Cause;
+use crate::demand::{Follower, Snapshot};
+use crate::pool::{Kafka, Role, WorkerPool};
+use framefleet_queue::Connection;
+use framefleet_queue::connection::settings;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client, ResourceExt};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Follows what waits for all pools.
+#[derive(Debug, Default)]
+pub struct Fleets {
+    /// What the Secrets of pools say, by namespace and what the pool says of Kafka.
+    secrets: HashMap<(String, Kafka), Known>,
+    fleets: BTreeMap<FleetName, Followed>,
+}
+
+/// Brokers and prefix.
+pub type FleetName = (String, String);
+
+#[derive(Debug)]
+struct Known {
+    asked: Instant,
+    settings: Result<BTreeMap<String, String>, Cause>,
+}
+
+#[derive(Debug)]
+struct Followed {
+    settings: BTreeMap<String, String>,
+    queues: BTreeSet<String>,
+    follower: Result<Follower, Cause>,
+}
+
+/// A Secret that was changed is noticed after so long.
+const SECRET_PERIOD: Duration = Duration::from_mins(1);
+/// One that is missing is looked for again after so long.
+const MISSING_PERIOD: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(4);
+/// The key of a Secret that must be there.
+const BROKERS: &str = "FRAMEFLEET_BROKERS";
+
+impl Fleets {
+    /// Follows the fleets of these pools and no others. Gives each pool's fleet, or why it has none.
+    pub async fn follow(&mut self, client: &Client, pools: &[Arc<WorkerPool>]) -> Vec<Result<FleetName, Cause>> {
+        let mut names = Vec::new();
+        let mut wanted: BTreeMap<FleetName, (BTreeMap<String, String>, BTreeSet<String>)> = BTreeMap::new();
+        for pool in pools {
+            let found = self.settings_of(client, pool).await;
+            names.push(found.map(|mut settings| {
+                let brokers = settings.remove(BROKERS).unwrap_or_default();
+                let name = (brokers, pool.spec.kafka.prefix.clone());
+                let (_, queues) = wanted.entry(name.clone()).or_insert_with(|| (settings, BTreeSet::new()));
+                if pool.spec.roles.contains(&Role::Detect) {
+                    queues.extend(pool.spec.queues.iter().map(|queue| queue.name.clone()));
+                }
+                name
+            }));
+        }
+        let used = |(namespace, kafka): &(String, Kafka)| {
+            pools.iter().any(|pool| pool.namespace().as_ref() == Some(namespace) && pool.spec.kafka == *kafka)
+        };
+        self.secrets.retain(|key, _| used(key));
+        self.fleets.retain(|name, followed| {
+            wanted.get(name).is_some_and(|(settings, queues)| {
+                followed.settings == *settings && followed.queues == *queues && followed.follower.is_ok()
+            })
+        });
+        for (name, (settings, queues)) in wanted {
+            self.fleets.entry(name.clone()).or_insert_with(|| Followed::start(&name, settings, queues));
+        }
+        names
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &FleetName> {
+        self.fleets.keys()
+    }
+
+    pub fn snapshot(&self, name: &FleetName, now: f64) -> Result<Snapshot, Cause> {
+        let missing = || Err(Cause::new("NotFollowed", "the fleet is not followed yet"));
+        self.fleets.get(name).map_or_else(missing, |followed| match &followed.follower {
+            Ok(follower) => Ok(follower.snapshot(now)),
+            Err(cause) => Err(cause.clone()),
+        })
+    }
+
+    async fn settings_of(&mut self, client: &Client, pool: &WorkerPool) -> Result<BTreeMap<String, String>, Cause> {
+        let namespace = pool.namespace().unwrap_or_default();
+        let key = (namespace, pool.spec.kafka.clone());
+        if let Some(known) = self.secrets.get(&key) {
+            let period = if known.settings.is_ok() { SECRET_PERIOD } else { MISSING_PERIOD };
+            if known.asked.elapsed() < period {
+                return known.settings.clone();
+            }
+        }
+        let read = read_secret(client, &key.0, &key.1.secret_name).await;
+        let settings = match (read, self.secrets.remove(&key)) {
+            // An API server that is silent for a while says nothing against what it said before.
+            (Err((_, true)), Some(Known { settings: Ok(known), .. })) => Ok(known),
+            (read, _) => read.map_err(|(cause, _)| cause),
+        };
+        self.secrets.insert(key, Known { asked: Instant::now(), settings: settings.clone() });
+        settings
+    }
+}
+
+impl Followed {
+    fn start((brokers, prefix): &FleetName, settings: BTreeMap<String, String>, queues: BTreeSet<String>) -> Self {
+        let connection = connection(brokers, prefix, &settings);
+        let follower = connection.and_then(|connection| {
+            let failed = |e| Cause::new("NotFollowed", format!("the fleet cannot be followed: {e}"));
+            Follower::start(&connection, queues.clone()).map_err(failed)
+        });
+        Self { settings, queues, follower }
+    }
+}
+
+/// As a worker reads its environment.
+fn connection(brokers: &str, prefix: &str, variables: &BTreeMap<String, String>) -> Result<Connection, Cause> {
+    let refused = |error: &dyn std::fmt::Display| Cause::new("KafkaSettingsRefused", error.to_string());
+    let settings = settings(None, variables.clone().into_iter(), &[]).map_err(|e| refused(&e))?;
+    Connection::new(brokers, prefix, settings).map_err(|e| refused(&e))
+}
+
+/// The variables in a Secret; otherwise why not, and whether that says nothing about the Secret.
+async fn read_secret(client: &Client, namespace: &str, name: &str) -> Result<BTreeMap<String, String>, (Cause, bool)> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let secret = match tokio::time::timeout(PATIENCE, secrets.get_opt(name)).await {
+        Ok(Ok(Some(secret))) => secret,
+        Ok(Ok(None)) => {
+            let message = format!("there is no Secret {name} in {namespace}; make it, with the key {BROKERS}");
+            return Err((Cause::new("SecretMissing", message), false));
+        }
+        Ok(Err(error)) => {
+            let is_passing = !matches!(&error, kube::Error::Api(status) if status.code == 403);
+            return Err((Cause::new("SecretUnreadable", format!("Secret {name}: {error}")), is_passing));
+        }
+        Err(_) => return Err((Cause::new("SecretUnreadable", format!("Secret {name}: no answer")), true)),
+    };
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).ok();
+    let variables: BTreeMap<String, String> = secret
+        .data
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, text(value.0)?.trim().to_owned())))
+        .collect();
+    if variables.get(BROKERS).is_none_or(String::is_empty) {
+        let message = format!("Secret {name} has no key {BROKERS}: HOST:PORT, separated by commas");
+        return Err((Cause::new("SecretIncomplete", message), false));
+    }
+    Ok(variables)
+}

@@ -1,0 +1,143 @@
+//! What the leader remembers of a pool between two cycles. All of it can be lost: it is learned again, or is in the status.
+
+use crate::conditions::Cause;
+use crate::demand::{Costs, Model};
+use crate::observe::{Objects, Starts, State};
+use crate::plan::PoolPlan;
+use crate::pool::{Decision, WorkerPool, WorkerPoolStatus};
+use crate::seconds;
+use kube::ResourceExt;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+#[derive(Debug)]
+pub struct Memory {
+    pub starts: Starts,
+    /// Seconds of a worker for each unit of work.
+    pub costs: BTreeMap<Model, f64>,
+    /// Jobs that were made and are not to be seen yet.
+    made: Vec<Made>,
+    pub last_job: u32,
+    /// How many workers were wanted, and when.
+    wanted: Vec<(f64, u32)>,
+    has_begun: bool,
+    pub decisions: Vec<Decision>,
+    /// What the API server, or the template, says against new workers, and the generation that it is about.
+    pub refused: Option<Refused>,
+    /// The status that was written last, and when.
+    pub told: Option<(WorkerPoolStatus, Instant)>,
+    /// Why the pods of a Job are not made, and when that was asked.
+    pub no_pods: Option<(String, Option<String>, Instant)>,
+    /// The generation of the Deployment that was applied, and what was.
+    pub applied: Option<(i64, String)>,
+}
+
+#[derive(Debug, Clone)]
+struct Made {
+    name: String,
+    workers: u32,
+    stays: bool,
+    at: Instant,
+}
+
+#[derive(Debug, Clone)]
+pub struct Refused {
+    pub cause: Cause,
+    pub generation: Option<i64>,
+    times: u32,
+    until: f64,
+}
+
+/// A Job that was made is seen by the watch after a moment, or was removed before it was.
+const SEEN_WITHIN: Duration = Duration::from_secs(30);
+/// After the first refusal; twice as long after each other one.
+const FIRST_PAUSE_S: f64 = 5.0;
+const LONGEST_PAUSE_S: f64 = 120.0;
+/// What was wanted within so many seconds is one entry.
+const GRAIN_S: f64 = 15.0;
+const MOST_DECISIONS: usize = 10;
+
+impl Memory {
+    pub fn new(pool: &WorkerPool) -> Self {
+        let status = pool.status.clone().unwrap_or_default();
+        let known = |cost: &crate::pool::ModelCost| (Model::new(&cost.model), cost.worker_seconds);
+        Self {
+            starts: Starts::new(pool),
+            costs: status.models.iter().filter(|cost| cost.worker_seconds > 0.0).map(known).collect(),
+            made: Vec::new(),
+            last_job: status.last_job,
+            wanted: Vec::new(),
+            has_begun: false,
+            decisions: status.decisions,
+            refused: None,
+            told: None,
+            no_pods: None,
+            applied: None,
+        }
+    }
+
+    /// A new leader does not know what was wanted before, and takes what is there for it.
+    pub fn begin(&mut self, state: &State, now: f64) {
+        if !self.has_begun {
+            self.has_begun = true;
+            self.wanted.push((now, state.replicas.unwrap_or(state.ready + state.coming)));
+        }
+        self.last_job = self.last_job.max(state.last_job);
+    }
+
+    pub fn learn_costs(&mut self, pool: &str, costs: &Costs) {
+        self.costs.extend(costs.of(Some(pool)).into_iter().map(|(model, cost)| (model, cost.worker_seconds)));
+    }
+
+    pub fn remember_made(&mut self, name: String, workers: u32, stays: bool) {
+        self.made.push(Made { name, workers, stays, at: Instant::now() });
+    }
+
+    /// Counts what was made and is not to be seen yet.
+    pub fn add_made(&mut self, state: &mut State, objects: &Objects) {
+        let is_seen = |made: &Made| objects.jobs.iter().any(|job| job.name_any() == made.name);
+        self.made.retain(|made| made.at.elapsed() < SEEN_WITHIN && !is_seen(made));
+        for made in &self.made {
+            state.coming += made.workers;
+            if made.stays {
+                state.staying += made.workers;
+            }
+        }
+    }
+
+    pub fn wanted_before(&self) -> Vec<(f64, u32)> {
+        self.wanted.clone()
+    }
+
+    /// What was wanted while nothing was known says nothing.
+    pub fn remember_wanted(&mut self, plan: &PoolPlan, window: f64, now: f64) {
+        if plan.is_held() {
+            return;
+        }
+        match self.wanted.last_mut() {
+            Some((since, wanted)) if now - *since < GRAIN_S => *wanted = plan.wanted.max(*wanted),
+            _ => self.wanted.push((now, plan.wanted)),
+        }
+        self.wanted.retain(|(time, _)| now - time <= window + GRAIN_S);
+    }
+
+    pub fn decide(&mut self, what: String) {
+        self.decisions.insert(0, Decision { time: seconds::time(seconds::now()), what });
+        self.decisions.truncate(MOST_DECISIONS);
+    }
+
+    pub fn refuse(&mut self, cause: Cause, generation: Option<i64>) {
+        let times = self.refused.as_ref().map_or(0, |refused| refused.times) + 1;
+        let pause = (FIRST_PAUSE_S * f64::from(2_u32.saturating_pow(times.min(16) - 1))).min(LONGEST_PAUSE_S);
+        self.refused = Some(Refused { cause, generation, times, until: seconds::now() + pause });
+    }
+
+    pub fn refused_until(&self) -> Option<f64> {
+        self.refused.as_ref().map(|refused| refused.until)
+    }
+
+    /// Whether it is time to try what was refused, or the pool has changed since.
+    pub fn may_try(&self, generation: Option<i64>) -> bool {
+        self.refused.as_ref().is_none_or(|refused| refused.generation != generation || seconds::now() >= refused.until)
+    }
+}
