@@ -126,13 +126,15 @@ fn no_manifest_gives_the_scheduler_more_than_it_uses() {
     let admin = plane.admin();
     let may = |verb: &str, what: &str, namespace: &str| {
         let who = "--as=system:serviceaccount:framefleet:framefleet-scheduler";
-        admin.try_kubectl(&["auth", "can-i", verb, what, "-n", namespace, who], "").stdout.trim() == "yes"
+        let (what, of) = what.split_once(" of ").map_or((what, ""), |(part, whole)| (whole, part));
+        let part = format!("--subresource={of}");
+        admin.try_kubectl(&["auth", "can-i", verb, what, &part, "-n", namespace, who], "").stdout.trim() == "yes"
     };
     for file in ["base/scheduler/access.yaml", "base/workers/scheduler-access.yaml"] {
         let manifest = manifests().join(file);
         admin.kubectl(&["apply", "--server-side", "-n", "framefleet", "-f", manifest.to_str().unwrap()]);
     }
-    for (verb, what) in [("create", "jobs.batch"), ("delete", "jobs.batch"), ("patch", "workerpools.framefleet.dev/status")] {
+    for (verb, what) in [("create", "jobs.batch"), ("delete", "jobs.batch"), ("patch", "status of workerpools.framefleet.dev")] {
         assert!(may(verb, what, "framefleet"), "{verb} {what}");
         assert!(!may(verb, what, "default"), "{verb} {what}");
     }
