@@ -20,7 +20,12 @@ fn pools() -> Vec<Pool> {
     let pool = |n: usize| Pool {
         name: format!("video/pool-{n}"),
         // Some serve all queues, and some all but one.
-        serves: queues.iter().enumerate().filter(|(queue, _)| n % 4 != queue + 1).map(|(_, lane)| lane.clone()).collect(),
+        serves: queues
+            .iter()
+            .enumerate()
+            .filter(|(queue, _)| n % 4 != queue + 1)
+            .map(|(_, lane)| lane.clone())
+            .collect(),
         min_workers: 0,
         max_workers: 100,
         slots: 2,
@@ -43,7 +48,10 @@ fn demand(deadlines: bool) -> Demand {
     let mut lanes = BTreeMap::new();
     for (queue, _) in QUEUES {
         let arriving = (0..8).map(|m| Arriving { model: model(m), units_per_second: 900.0 }).collect();
-        lanes.insert(Lane::Detect(queue.to_owned()), LaneDemand { unknown: None, waiting: Vec::new(), arriving, partitions: 960 });
+        lanes.insert(
+            Lane::Detect(queue.to_owned()),
+            LaneDemand { unknown: None, waiting: Vec::new(), arriving, partitions: 960 },
+        );
     }
     for job in 0..JOBS {
         let lane = lanes.get_mut(&Lane::Detect(QUEUES[job % 3].0.to_owned())).expect("it was made above");
@@ -61,7 +69,8 @@ fn demand(deadlines: bool) -> Demand {
 
 fn plan_a_large_fleet(criterion: &mut Criterion) {
     let pools = pools();
-    let observed: Vec<Observed> = (0..20).map(|n| Observed { ready: 45, coming: 5, stuck: n % 2, ..Observed::default() }).collect();
+    let observed: Vec<Observed> =
+        (0..20).map(|n| Observed { ready: 45, coming: 5, stuck: n % 2, ..Observed::default() }).collect();
     let mut group = criterion.benchmark_group("plan");
     for (name, deadlines) in [("1,000,000 segments", false), ("1,000,000 segments of 10,000 deadlines", true)] {
         let demand = demand(deadlines);

@@ -8,6 +8,7 @@ use crate::topics::Topics;
 use crate::topics::partitions;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 
 /// Asks about one topic. Keeps its connection.
 pub struct LagProbe {
@@ -75,10 +76,10 @@ impl LagProbe {
         list.add_partition_range(name, 0, *partitions as i32 - 1);
         let answer = self.connection.ask(|| {
             let answer = self.consumer.committed_offsets(list.clone(), PATIENCE)?;
-            answer.elements().iter().try_for_each(|element| element.error())?;
+            answer.elements().iter().try_for_each(TopicPartitionListElem::error)?;
             Ok(answer)
         })?;
-        let answered: Vec<i32> = answer.elements().iter().map(|element| element.partition()).collect();
+        let answered: Vec<i32> = answer.elements().iter().map(TopicPartitionListElem::partition).collect();
         match (0..*partitions as i32).find(|partition| !answered.contains(partition)) {
             Some(partition) => Err(lacks(&self.connection, name, partition as usize)),
             None => Ok(by_topic(topic, &answer).concat()),

@@ -5,6 +5,7 @@ use crate::error::QueueError;
 use crate::reach::Reaching;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::HashMap;
 
@@ -37,14 +38,20 @@ pub(crate) fn offsets(
     at: At,
 ) -> Result<Vec<Vec<i64>>, QueueError> {
     match at {
-        At::First => asked(connection, consumer, topics, Offset::Beginning).and_then(|found| whole(connection, topics, found)),
+        At::First => {
+            asked(connection, consumer, topics, Offset::Beginning).and_then(|found| whole(connection, topics, found))
+        }
         At::End => asked(connection, consumer, topics, Offset::End).and_then(|found| whole(connection, topics, found)),
         At::Since(time_ms) => {
             // The ends first, so that what comes meanwhile is not passed over.
             let ends = offsets(connection, consumer, topics, At::End)?;
             let found = asked(connection, consumer, topics, Offset::Offset(time_ms.max(0)))?;
             let or_end = |(found, end): (Option<i64>, i64)| found.unwrap_or(end);
-            Ok(found.into_iter().zip(ends).map(|(found, ends)| found.into_iter().zip(ends).map(or_end).collect()).collect())
+            Ok(found
+                .into_iter()
+                .zip(ends)
+                .map(|(found, ends)| found.into_iter().zip(ends).map(or_end).collect())
+                .collect())
         }
     }
 }
@@ -67,17 +74,16 @@ fn asked(
     if question.count() == 0 {
         return Ok(vec![Vec::new(); topics.len()]);
     }
-    let answer = connection.ask(|| match consumer.offsets_for_times(question.clone(), PATIENCE) {
-        Ok(answer) => answer.elements().iter().try_for_each(|element| element.error()).map(|()| answer),
-        Err(error) => {
-            if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition) {
-                // The client looks for partitions that were added every few minutes, unless somebody asks.
-                for Whole { topic, .. } in topics {
-                    consumer.fetch_metadata(Some(topic), PATIENCE)?;
-                }
+    let answer = connection.ask(|| {
+        let answer = consumer.offsets_for_times(question.clone(), PATIENCE)?;
+        let answered = answer.elements().iter().try_for_each(TopicPartitionListElem::error);
+        if answered.as_ref().is_err_and(|e| e.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition)) {
+            // The client looks for partitions that were added every few minutes, unless somebody asks.
+            for Whole { topic, .. } in topics {
+                consumer.fetch_metadata(Some(topic), PATIENCE)?;
             }
-            Err(error)
         }
+        answered.map(|()| answer)
     })?;
     Ok(by_topic(topics, &answer))
 }

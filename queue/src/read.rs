@@ -91,7 +91,8 @@ impl Reader {
         }
         self.has_begun = true;
         let mut list = TopicPartitionList::with_capacity(starts.len());
-        let add = |start: &Start| list.add_partition_offset(&start.topic, start.partition, Offset::Offset(start.offset));
+        let add =
+            |start: &Start| list.add_partition_offset(&start.topic, start.partition, Offset::Offset(start.offset));
         let added = starts.iter().try_for_each(add).and_then(|()| self.consumer.incremental_assign(&list));
         added.map_err(|e| QueueError::of(self.connection.brokers(), &e))
     }
@@ -246,6 +247,9 @@ pub(crate) fn headers_of<H: FromIterator<(String, Vec<u8>)> + Default>(message: 
 
 impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reader").field("connection", &self.connection).field("behind", &self.behind).finish_non_exhaustive()
+        f.debug_struct("Reader")
+            .field("connection", &self.connection)
+            .field("behind", &self.behind)
+            .finish_non_exhaustive()
     }
 }

@@ -8,13 +8,15 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
+use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::{WatchStreamExt, reflector, watcher};
+use kube::runtime::{reflector, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// The namespaces in which pools are looked for.
@@ -32,7 +34,7 @@ pub struct Cluster {
     deployments: Vec<Store<Deployment>>,
     pods: Vec<Store<Pod>>,
     watches: Watches,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 /// How all watches stand. Cheap to clone.
@@ -42,23 +44,83 @@ pub struct Watches(Vec<Arc<Watch>>);
 impl Watches {
     /// Why it is not known what there is, where it is not.
     pub fn unknown(&self) -> Option<String> {
-        self.0.iter().find_map(|watch| {
-            let trouble = watch.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-            Some(format!("{} {}", watch.of, trouble.as_ref()?))
-        })
+        self.0.iter().find_map(|watch| watch.trouble())
+    }
+
+    /// The same for what there is in a namespace: that nothing is known of another one is no matter there.
+    pub fn unknown_in(&self, namespace: &str) -> Option<String> {
+        let is_of = |watch: &&Arc<Watch>| watch.namespace.as_deref().is_none_or(|watched| watched == namespace);
+        self.0.iter().filter(is_of).find_map(|watch| watch.trouble())
     }
 }
 
 #[derive(Debug)]
 struct Watch {
     of: &'static str,
+    /// All, where there is none.
+    namespace: Option<String>,
     /// Why what it tells is not all there is, where it is not.
     trouble: Mutex<Option<String>>,
 }
 
+/// Between two tries to watch, at first and at most.
+const PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
 impl Watch {
+    fn trouble(&self) -> Option<String> {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(format!("{} {}", self.of, trouble.as_ref()?))
+    }
+
     fn set(&self, trouble: Option<String>) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// Goes on until it is dropped. After an error all is listed anew: a watch that goes on where it broke off says so by
+    /// nothing, for as long as nothing changes.
+    async fn follow<K>(&self, api: Api<K>, config: watcher::Config, mut writer: Writer<K>)
+    where
+        K: Resource + Clone + DeserializeOwned + fmt::Debug + Send + 'static,
+        K::DynamicType: Eq + Hash + Clone,
+    {
+        let mut pause = PAUSE;
+        loop {
+            let mut events = watcher(api.clone(), config.clone()).boxed();
+            while let Some(event) = events.next().await {
+                let event = match event {
+                    Ok(event) => event,
+                    Err(error) => {
+                        self.broke_off(&error);
+                        break;
+                    }
+                };
+                writer.apply_watcher_event(&event);
+                // A list that is under way replaces what was there when it is complete.
+                if !matches!(event, watcher::Event::Init | watcher::Event::InitApply(_)) {
+                    self.set(None);
+                    pause = PAUSE;
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn broke_off(&self, error: &watcher::Error) {
+        let words = match error {
+            watcher::Error::InitialListFailed(error)
+            | watcher::Error::WatchStartFailed(error)
+            | watcher::Error::WatchFailed(error) => in_words(error),
+            other => other.to_string(),
+        };
+        let trouble = format!("cannot be watched: {words}");
+        let before = self.trouble();
+        self.set(Some(trouble));
+        let now = self.trouble();
+        if let Some(now) = now.filter(|now| Some(now) != before.as_ref()) {
+            tracing::warn!(namespace = self.namespace, "{now}");
+        }
     }
 }
 
@@ -70,7 +132,7 @@ impl Cluster {
             deployments: Vec::new(),
             pods: Vec::new(),
             watches: Watches::default(),
-            _tasks: JoinSet::new(),
+            tasks: JoinSet::new(),
         };
         for namespace in scope.namespaces() {
             let store = this.follow(client, namespace, "workerpools", watcher::Config::default());
@@ -102,27 +164,19 @@ impl Cluster {
             None => Api::all(client.clone()),
         };
         let (store, writer) = reflector::store();
-        let watch = Arc::new(Watch { of, trouble: Mutex::new(Some("is not listed yet".to_owned())) });
+        let trouble = Mutex::new(Some("are not listed yet".to_owned()));
+        let watch = Arc::new(Watch { of, namespace: namespace.map(str::to_owned), trouble });
         self.watches.0.push(watch.clone());
-        self._tasks.spawn(async move {
-            let mut events = reflector(writer, watcher(api, config).default_backoff()).boxed();
-            while let Some(event) = events.next().await {
-                match event {
-                    // A list that is under way replaces what was there when it is complete.
-                    Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
-                    Ok(_) => watch.set(None),
-                    Err(error) => {
-                        tracing::debug!("the watch of {} broke off: {error}", watch.of);
-                        watch.set(Some(format!("cannot be watched: {error}")));
-                    }
-                }
-            }
-        });
+        self.tasks.spawn(async move { watch.follow(api, config, writer).await });
         store
     }
 
     pub fn unknown(&self) -> Option<String> {
         self.watches.unknown()
+    }
+
+    pub fn unknown_in(&self, namespace: &str) -> Option<String> {
+        self.watches.unknown_in(namespace)
     }
 
     pub fn health(&self) -> Watches {
@@ -168,5 +222,13 @@ impl Scope {
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cluster").field("watches", &self.watches).finish_non_exhaustive()
+    }
+}
+
+/// What the API server said, without all the fields in which it did.
+pub fn in_words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => format!("{} ({})", status.message, status.code),
+        other => other.to_string(),
     }
 }

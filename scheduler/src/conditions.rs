@@ -72,9 +72,8 @@ fn ready(view: &View<'_>) -> (bool, Cause) {
     if has(view, |finding| matches!(finding, Finding::Held(_))) {
         return (false, Cause::new("Held", said));
     }
-    match degraded(view) {
-        (true, cause) => return (false, cause),
-        (false, _) => {}
+    if let (true, cause) = degraded(view) {
+        return (false, cause);
     }
     match capacity(view) {
         (false, cause) if view.state.ready == 0 => return (false, cause),

@@ -1,5 +1,6 @@
 //! The fleets whose pools are sized: one for each Kafka cluster and prefix, however many pools and Secrets name it.
 
+use crate::cluster::in_words;
 use crate::conditions::Cause;
 use crate::demand::{Follower, Snapshot};
 use crate::pool::{Kafka, Role, WorkerPool};
@@ -38,7 +39,7 @@ struct Followed {
 /// A Secret that was changed is noticed after so long.
 const SECRET_PERIOD: Duration = Duration::from_mins(1);
 /// One that is missing is looked for again after so long.
-const MISSING_PERIOD: Duration = Duration::from_secs(10);
+const MISSING_PERIOD: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(4);
 /// The key of a Secret that must be there.
 const BROKERS: &str = "FRAMEFLEET_BROKERS";
@@ -134,9 +135,13 @@ async fn read_secret(client: &Client, namespace: &str, name: &str) -> Result<BTr
             let message = format!("there is no Secret {name} in {namespace}; make it, with the key {BROKERS}");
             return Err((Cause::new("SecretMissing", message), false));
         }
+        Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
+            let advice = "a Role must let the scheduler get it, as it does framefleet-kafka";
+            let message = format!("the Secret {name} of {namespace} may not be read: {}; {advice}", status.message);
+            return Err((Cause::new("SecretForbidden", message), false));
+        }
         Ok(Err(error)) => {
-            let is_passing = !matches!(&error, kube::Error::Api(status) if status.code == 403);
-            return Err((Cause::new("SecretUnreadable", format!("Secret {name}: {error}")), is_passing));
+            return Err((Cause::new("SecretUnreadable", format!("Secret {name}: {}", in_words(&error))), true));
         }
         Err(_) => return Err((Cause::new("SecretUnreadable", format!("Secret {name}: no answer")), true)),
     };

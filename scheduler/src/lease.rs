@@ -6,6 +6,7 @@
 //! [`MARGIN`] before others could take over; what it sends is given up by then. So a slow leader stops before a new one
 //! starts. The crates there are compare the clocks of two machines, or write whatever the version.
 
+use crate::cluster::in_words;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
@@ -75,7 +76,7 @@ impl Candidate {
         loop {
             match tokio::time::timeout(PATIENCE, self.try_once()).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!("the lease {}: {error}", self.name),
+                Ok(Err(error)) => tracing::warn!("the lease {}: {}", self.name, in_words(&error)),
                 Err(_) => tracing::warn!("the lease {}: no answer for {} s", self.name, PATIENCE.as_secs()),
             }
             let leads = self.leadership.is_held();

@@ -9,7 +9,7 @@ mod tests;
 use crate::plan::Observed;
 use crate::pool::{ColdStart, RunAs, WorkerPool};
 use crate::seconds;
-use crate::workloads::{POOL, STAYS, job_number};
+use crate::workloads::{POOL, STAYS, TEMPLATE, job_number, template_mark};
 use failures::Failures;
 use framefleet_contract::message::heartbeat::Heartbeat;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -34,6 +34,8 @@ pub struct Objects {
 pub struct State {
     pub ready: u32,
     pub coming: u32,
+    /// For how long those that come were asked for, seconds, together.
+    pub coming_for: f64,
     pub stuck: u32,
     /// Those that have work in hand.
     pub busy: u32,
@@ -48,8 +50,8 @@ pub struct State {
     pub trouble: Option<Trouble>,
     /// The oldest Job with pods that there should be and are not, how many, and since when.
     pub missing_pods: Option<MissingPods>,
-    /// Jobs of which no worker has ever run, with their workers.
-    pub not_begun: Vec<(String, u32)>,
+    /// Jobs of which no worker has ever run.
+    pub not_begun: Vec<NotBegun>,
     /// Jobs of single workers that never leave by themselves and have nothing in hand.
     pub idle_and_staying: Vec<String>,
     /// Pods with what they have in hand, pieces of work, and the mark by which a Deployment chooses who goes first.
@@ -57,6 +59,17 @@ pub struct State {
     pub deployment_generation: Option<i64>,
     /// How long workers took until they were ready, by the pod's uid, seconds.
     pub starts: BTreeMap<String, f64>,
+}
+
+/// A Job of which no worker has ever run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotBegun {
+    pub job: String,
+    pub workers: u32,
+    /// Its pool's template is another one now.
+    pub is_outdated: bool,
+    /// Its worker is of the minimum.
+    pub stays: bool,
 }
 
 /// Pods of a Job that the API server has not made, or does not take.
@@ -104,6 +117,9 @@ pub fn state(pool: &WorkerPool, objects: &Objects, workers: &[&Heartbeat], cold_
     let mut state = State::default();
     for pod in &pods {
         state.count(pod.stage, 1);
+        if pod.stage == Stage::Coming {
+            state.coming_for += pod.age.min(cold_start);
+        }
         state.busy += u32::from(pod.in_hand > Some(0));
         // One that is ready and was not heard of may have anything in hand.
         let in_hand = pod.in_hand.unwrap_or(u32::from(pod.stage == Stage::Ready));
@@ -112,7 +128,7 @@ pub fn state(pool: &WorkerPool, objects: &Objects, workers: &[&Heartbeat], cold_
     }
     state.trouble = pods.iter().filter_map(|pod| pod.trouble.clone()).max_by_key(Trouble::weight);
     match pool.spec.run_as {
-        RunAs::Jobs => state.read_jobs(&pool.name_any(), &objects.jobs, &pods, now - patience),
+        RunAs::Jobs => state.read_jobs(pool, &objects.jobs, &pods, now - patience),
         RunAs::Deployment => {
             let deployment = objects.deployments.iter().find(|deployment| deployment.name_any() == pool.name_any());
             if let Some(deployment) = deployment {
@@ -132,11 +148,18 @@ impl State {
         }
     }
 
-    fn read_jobs(&mut self, pool: &str, jobs: &[Arc<Job>], pods: &[WorkerPod<'_>], patience_since: f64) {
-        let numbered = jobs.iter().filter_map(|job| Some((job_number(pool, &job.name_any())?, job.as_ref())));
+    fn read_jobs(&mut self, pool: &WorkerPool, jobs: &[Arc<Job>], pods: &[WorkerPod<'_>], patience_since: f64) {
+        let name = pool.name_any();
+        let numbered = jobs.iter().filter_map(|job| Some((job_number(&name, &job.name_any())?, job.as_ref())));
         let numbered: BTreeMap<u32, &Job> = numbered.collect();
         self.last_job = numbered.keys().next_back().copied().unwrap_or(0);
-        self.failures = Failures::of(numbered.values().copied());
+        let marks = [false, true].map(|stays| template_mark(pool, stays));
+        let is_outdated = |job: &Job| {
+            let now = marks[usize::from(stays(job))].as_ref();
+            job.annotations().get(TEMPLATE).zip(now).is_some_and(|(made, now)| made != now)
+        };
+        // What another template did says nothing about this one.
+        self.failures = Failures::of(numbered.values().copied().filter(|job| !is_outdated(job)));
         for job in numbered.values().filter(|job| job.metadata.deletion_timestamp.is_none()) {
             let name = job.name_any();
             let of_job: Vec<&WorkerPod<'_>> = pods.iter().filter(|pod| pod.job == Some(name.as_str())).collect();
@@ -147,14 +170,15 @@ impl State {
             if missing > 0 && self.missing_pods.is_none() {
                 self.missing_pods = Some(MissingPods { job: name.clone(), count: missing, since: asked });
             }
-            let stays = job.labels().get(STAYS).is_some_and(|stays| stays == "true");
+            let stays = stays(job);
             if stays {
                 self.staying += left;
-                if !of_job.is_empty() && of_job.iter().all(|pod| pod.in_hand == Some(0)) {
-                    self.idle_and_staying.push(name);
-                }
-            } else if left > 0 && has_never_run(job) && of_job.iter().all(|pod| pod.never_ran) {
-                self.not_begun.push((name, left));
+            }
+            if left > 0 && has_never_run(job) && of_job.iter().all(|pod| pod.never_ran) {
+                let is_outdated = is_outdated(job);
+                self.not_begun.push(NotBegun { job: name, workers: left, is_outdated, stays });
+            } else if stays && !of_job.is_empty() && of_job.iter().all(|pod| pod.in_hand == Some(0)) {
+                self.idle_and_staying.push(name);
             }
         }
     }
@@ -187,11 +211,16 @@ impl State {
             unknown,
             ready: self.ready,
             coming: self.coming,
+            coming_for: self.coming_for,
             stuck: self.stuck,
             not_before: self.failures.not_before(),
             wanted_before,
         }
     }
+}
+
+fn stays(job: &Job) -> bool {
+    job.labels().get(STAYS).is_some_and(|stays| stays == "true")
 }
 
 /// Workers of a Job that have neither ended nor failed for good.
@@ -242,10 +271,16 @@ const MOST_STARTS: usize = 50;
 
 impl Starts {
     pub fn new(pool: &WorkerPool) -> Self {
-        let usual = if pool.spec.gpu.is_some() { 300.0 } else { 30.0 };
-        let estimate = pool.spec.cold_start.as_deref().map_or(usual, seconds::of);
         let before = pool.status.as_ref().and_then(|status| status.cold_start).filter(|known| known.samples > 0);
-        Self { seen: BTreeSet::new(), last: Vec::new(), before, estimate }
+        let mut this = Self { seen: BTreeSet::new(), last: Vec::new(), before, estimate: 0.0 };
+        this.expect(pool);
+        this
+    }
+
+    /// The estimate is the specification's, which may change.
+    pub fn expect(&mut self, pool: &WorkerPool) {
+        let usual = if pool.spec.gpu.is_some() { 300.0 } else { 30.0 };
+        self.estimate = pool.spec.cold_start.as_deref().map_or(usual, seconds::of);
     }
 
     pub fn take(&mut self, starts: &BTreeMap<String, f64>) {

@@ -3,9 +3,10 @@
 //! ```text
 //! S  waiting work, worker-seconds        L  arriving work, worker-seconds per second
 //! C  cold start      R  ready workers    D  drain_within      age  of the oldest waiting work
+//! A  how much sooner than one that is asked for now the others are ready: R*C, and of each that comes, how long it has
 //!
-//! N1 = L + max(0, S + L*C - R*C) / H,   H = max(D - C - age, D/4)       the drain target
-//! N2 = max(0, W - R*min(C, d-t)) / (d - t - C)                          for each deadline d, W: all work ahead of it
+//! N1 = L + max(0, S + L*C - A) / H,     H = max(D - C - age, D/4)       the drain target
+//! N2 = max(0, W - A) / (d - t - C)                                      for each deadline d, W: all work ahead of it
 //! N  = ceil(max(N1, N2)), at most what the limits, the partitions and the pieces of work allow;
 //!      and of those that are ready, as many as the work needs without any start: min(R, L + S / max(D - age, D/4))
 //! ```
@@ -63,6 +64,8 @@ pub struct Observed {
     pub ready: u32,
     /// Asked for, and expected to be ready soon.
     pub coming: u32,
+    /// For how long those were asked for, seconds, together; each counts for no longer than a cold start.
+    pub coming_for: f64,
     /// Asked for, and not ready for so long that nobody counts on them.
     pub stuck: u32,
     /// The last workers failed, and no more are started before this time.

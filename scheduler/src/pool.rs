@@ -2,6 +2,8 @@
 //!
 //! Descriptions become the texts of `kubectl explain`. `framefleet-scheduler crd` prints the definition.
 
+#![expect(clippy::doc_markdown, reason = "kubectl shows the texts as they are")]
+
 mod crd;
 mod status;
 mod template;
@@ -52,8 +54,8 @@ use serde::{Deserialize, Serialize};
         .message("the template has no container with the name in spec.container")
 )]
 pub struct WorkerPoolSpec {
-    /// Jobs: workers come when work waits, and each leaves by itself when none is left, so that none is ever stopped while it
-    /// works. Deployment: workers stay, and are stopped when fewer are needed, at the end of a segment. Cannot be changed.
+    /// Jobs: workers come when work waits, and each leaves by itself when it has none left, so that none is ever stopped while
+    /// it works. Deployment: workers stay, and are stopped when fewer are needed, at the end of a segment. Cannot be changed.
     pub run_as: RunAs,
     /// What each worker takes of a node's GPUs. Without it workers run on the CPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,7 +94,7 @@ pub struct WorkerPoolSpec {
     #[serde(default = "default_stabilization")]
     #[schemars(schema_with = "template::duration")]
     pub stabilization: String,
-    /// A worker of a Job leaves when its queues have been empty for so long. By default 1m.
+    /// A worker of a Job leaves when it has had nothing to do for so long. By default 1m.
     #[serde(default = "default_idle_exit")]
     #[schemars(schema_with = "template::duration")]
     pub idle_exit: String,

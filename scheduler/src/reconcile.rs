@@ -15,7 +15,7 @@ mod write;
 
 use crate::cluster::Cluster;
 use crate::conditions::Cause;
-use crate::demand::{Demand, Lane, Snapshot};
+use crate::demand::{Demand, Lane, Snapshot, Trouble};
 use crate::fleets::{FleetName, Fleets};
 use crate::lease::Leadership;
 use crate::observe::{self, Objects, State};
@@ -119,6 +119,7 @@ impl Scheduler {
     ) -> State {
         let memory = self.memories.entry(name.to_owned()).or_insert_with(|| Memory::new(pool));
         let workers: Vec<&Heartbeat> = snapshot.map(|snapshot| of_pool(&snapshot.workers, name)).unwrap_or_default();
+        memory.starts.expect(pool);
         let mut state = observe::state(pool, objects, &workers, memory.starts.cold_start().seconds, now);
         memory.starts.take(&state.starts);
         if let Some(snapshot) = snapshot {
@@ -135,7 +136,6 @@ impl Scheduler {
 
     /// Plans and does what is planned, for the pools of one fleet.
     async fn settle(&mut self, cases: &[Case], snapshot: Option<&Result<Snapshot, Cause>>, now: f64) {
-        let unknown = self.cluster.unknown();
         let nothing = Demand::default();
         let demand = match snapshot {
             Some(Ok(snapshot)) => &snapshot.demand,
@@ -147,12 +147,16 @@ impl Scheduler {
             let memory = self.memories.get_mut(&case.name).expect("it was made when the pool was looked at");
             memory.begin(&case.state, now);
             pools.push(planned(&case.pool, &case.name, memory));
-            let mut seen = case.state.observed(unknown.clone(), memory.wanted_before());
+            let unknown = self.cluster.unknown_in(&case.pool.namespace().unwrap_or_default());
+            let mut seen = case.state.observed(unknown, memory.wanted_before());
             seen.not_before = [seen.not_before, memory.refused_until()].into_iter().flatten().reduce(f64::max);
             observed.push(seen);
         }
         let plans = plan(&pools, demand, &observed, now);
-        for ((case, plan), pool) in cases.iter().zip(plans).zip(&pools) {
+        for ((case, mut plan), pool) in cases.iter().zip(plans).zip(&pools) {
+            if work_waits(pool, demand) {
+                plan.keep_asking(case.state.stuck, pool.max_workers);
+            }
             let kafka = kafka_trouble(case, snapshot);
             let plan = match &kafka {
                 Some(cause) if plan.reason.contains("nothing is known yet") => {
@@ -181,13 +185,20 @@ fn of_pool<'a>(workers: &'a [Heartbeat], name: &str) -> Vec<&'a Heartbeat> {
 
 /// Why Kafka does not say what waits for a pool.
 fn kafka_trouble(case: &Case, snapshot: Option<&Result<Snapshot, Cause>>) -> Option<Cause> {
-    match (&case.fleet, snapshot) {
-        (Err(cause), _) | (_, Some(Err(cause))) => Some(cause.clone()),
-        (Ok(_), None) => Some(Cause::new("NotFollowed", "the fleet is not followed yet")),
-        (Ok(_), Some(Ok(snapshot))) => {
-            snapshot.trouble.as_ref().map(|trouble| Cause::new(trouble.reason(), trouble.to_string()))
-        }
-    }
+    let snapshot = match (&case.fleet, snapshot) {
+        (Err(cause), _) | (_, Some(Err(cause))) => return Some(cause.clone()),
+        (Ok(_), None) => return Some(Cause::new("NotFollowed", "the fleet is not followed yet")),
+        (Ok(_), Some(Ok(snapshot))) => snapshot,
+    };
+    // What is not known of a queue is no matter to pools that do not serve it.
+    let unknown = lanes(&case.pool).into_keys().find_map(|lane| snapshot.demand.lanes.get(&lane)?.unknown.clone())?;
+    let trouble = snapshot.trouble.as_ref().map_or("NotKnown", Trouble::reason);
+    Some(Cause::new(trouble, unknown))
+}
+
+fn work_waits(pool: &Pool, demand: &Demand) -> bool {
+    let waits = |lane: &Lane| demand.lanes.get(lane).is_some_and(|of_lane| !of_lane.waiting.is_empty());
+    pool.serves.keys().any(waits)
 }
 
 /// A pool as the planner takes it.
@@ -251,6 +262,14 @@ fn bytes(quantity: &Quantity) -> Option<u64> {
 }
 
 impl PoolPlan {
+    /// Workers that were asked for and do not come stay asked for while work waits: whoever takes them back and asks again
+    /// begins to wait anew, and does so again and again.
+    fn keep_asking(&mut self, stuck: u32, most: u32) {
+        let kept = stuck.min(self.surplus).min(most.saturating_sub(self.desired));
+        self.surplus -= kept;
+        self.desired += kept;
+    }
+
     /// Whether it changes nothing because something is not known.
     pub fn is_held(&self) -> bool {
         self.findings.iter().any(|finding| matches!(finding, plan::Finding::Held(_) | plan::Finding::Paused))

@@ -7,12 +7,14 @@ mod pod;
 #[cfg(test)]
 mod tests;
 
-use crate::pool::{RunAs, WorkerPool};
+use crate::pool::WorkerPool;
+use framefleet_contract::identity::Sha256;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::batch::v1::{
     Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern,
     PodFailurePolicyRule,
 };
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{Resource, ResourceExt};
@@ -22,6 +24,8 @@ use std::collections::BTreeMap;
 pub const POOL: &str = "framefleet.dev/pool";
 /// A label of workers without an idle exit: those of `minWorkers`.
 pub const STAYS: &str = "framefleet.dev/stays";
+/// An annotation of Jobs: which template their workers were made of.
+pub const TEMPLATE: &str = "framefleet.dev/template";
 /// Pods with the lowest go first when a Deployment shrinks.
 pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 /// Who says so to the API server.
@@ -31,6 +35,8 @@ pub const MANAGER: &str = "framefleet-scheduler";
 const CAN_NEVER_WORK: i32 = 2;
 /// How often one worker of a Job is started again after it failed.
 const RETRIES: i32 = 3;
+/// Of a digest: enough to tell the templates of one pool apart.
+const MARK_DIGITS: usize = 16;
 /// Finished Jobs are kept for so long, seconds: to be looked at, and so that failures are counted.
 pub const KEEP_FINISHED: i32 = 1800;
 
@@ -54,12 +60,16 @@ pub struct Batch {
 /// not, and ends no other.
 pub fn job(pool: &WorkerPool, batch: Batch) -> Result<Job, TemplateError> {
     let mut template = pod::template(pool, batch.stays)?;
+    let annotations = BTreeMap::from([(TEMPLATE.to_owned(), mark(&template))]);
     let mut labels = labels(pool);
     labels.insert(STAYS.to_owned(), batch.stays.to_string());
     template.metadata.get_or_insert_default().labels.get_or_insert_default().extend(labels.clone());
     let workers = batch.workers as i32;
     Ok(Job {
-        metadata: metadata(pool, job_name(&pool.name_any(), batch.number), labels),
+        metadata: ObjectMeta {
+            annotations: Some(annotations),
+            ..metadata(pool, job_name(&pool.name_any(), batch.number), labels)
+        },
         spec: Some(JobSpec {
             completion_mode: Some("Indexed".to_owned()),
             completions: Some(workers),
@@ -83,6 +93,16 @@ pub fn job_name(pool: &str, number: u32) -> String {
 /// The number of a pool's Job.
 pub fn job_number(pool: &str, job: &str) -> Option<u32> {
     job.strip_prefix(pool)?.strip_prefix('-')?.parse().ok()
+}
+
+/// What [`TEMPLATE`] says of a Job that is made now. None where none can be made.
+pub fn template_mark(pool: &WorkerPool, stays: bool) -> Option<String> {
+    pod::template(pool, stays).ok().map(|template| mark(&template))
+}
+
+fn mark(template: &PodTemplateSpec) -> String {
+    let json = serde_json::to_vec(template).expect("a template is plain data");
+    Sha256::of(&json).as_str()[..MARK_DIGITS].to_owned()
 }
 
 /// An evicted worker failed nothing, and is replaced; one whose call is mistaken would fail again.
@@ -131,14 +151,6 @@ pub fn deployment(pool: &WorkerPool, replicas: u32) -> Result<Deployment, Templa
         }),
         status: None,
     })
-}
-
-/// Fails where no object can be made of the pool.
-pub fn check(pool: &WorkerPool) -> Result<(), TemplateError> {
-    match pool.spec.run_as {
-        RunAs::Jobs => job(pool, Batch { number: 0, workers: 1, stays: false }).map(|_| ()),
-        RunAs::Deployment => deployment(pool, 1).map(|_| ()),
-    }
 }
 
 fn metadata(pool: &WorkerPool, name: String, labels: BTreeMap<String, String>) -> ObjectMeta {

@@ -122,12 +122,12 @@ impl ControlPlane {
     }
 
     /// As if its machine had lost power.
-    pub fn kill_api_server(&mut self) {
+    pub fn kill_api_server(&self) {
         self.api_server.kill();
     }
 
     /// Again with the same address and data, after it was killed or not.
-    pub fn restart_api_server(&mut self) {
+    pub fn restart_api_server(&self) {
         self.api_server.restart();
         wait_until_ready(&self.admin, &[&self.etcd, &self.api_server]);
     }

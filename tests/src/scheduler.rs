@@ -1,7 +1,13 @@
 //! The scheduler under test: a real process, with the rights that the manifests give it, over pools of a namespace of the
-//! test's own.
+//! test's own. What waits for them is [`Traffic`].
 
-use crate::cluster::{Access, ControlPlane, Objects};
+#![expect(clippy::needless_pass_by_value, reason = "calls with `json!` read better without references")]
+
+pub mod traffic;
+
+pub use traffic::Traffic;
+
+use crate::cluster::{Access, ControlPlane, Kwok, Objects, kwok};
 use crate::keeper;
 use crate::repository;
 use crate::scratch::Scratch;
@@ -12,7 +18,10 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -96,6 +105,25 @@ impl<'a> Pools<'a> {
         self.objects::<WorkerPool>().merge(pool, &json!({"spec": spec}))
     }
 
+    /// A pool that serves the queue normal of that fleet, needs three workers for [`traffic::SEGMENTS_FOR_THREE`] segments and
+    /// knows it. Made before a scheduler sees it.
+    pub fn usual_pool(&self, name: &str, traffic: &Traffic, spec: Value) {
+        let mut usual = json!({
+            "kafka": kafka(traffic), "queues": [{"name": "normal"}], "slots": 1, "coldStart": "5s",
+            "template": template(&json!({"image": "framefleet"}))
+        });
+        usual.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        self.pool(name, usual);
+        self.know_cost(name, Traffic::model(), 1.0);
+    }
+
+    /// Has so many nodes with eight GPUs each, whose pods are only said to run.
+    pub fn add_nodes(&self, nodes: usize) {
+        static KWOK: OnceLock<Kwok> = OnceLock::new();
+        assert!(std::ptr::eq(self.plane, ControlPlane::shared()), "another control plane needs a kwok of its own");
+        KWOK.get_or_init(|| Kwok::start(self.plane)).add_nodes(&self.namespace, nodes, 8);
+    }
+
     /// As if its workers had measured it.
     pub fn know_cost(&self, pool: &str, model: &str, worker_seconds: f64) {
         let cost = json!({"model": model, "workerSeconds": worker_seconds});
@@ -142,6 +170,26 @@ impl<'a> Pools<'a> {
         self.objects().list()
     }
 
+    /// The uids of all pods that are not about to end.
+    pub fn pod_uids(&self) -> BTreeSet<String> {
+        let pods = self.pods().into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        pods.map(|pod| pod.uid().unwrap()).collect()
+    }
+
+    pub fn wait_for_ready(&self, pool: &str, workers: u32) {
+        let mut status = WorkerPoolStatus::default();
+        let is_so = wait::is_so_within(PATIENCE, || {
+            status = self.status(pool);
+            (status.workers.ready, status.workers.pending) == (workers, 0)
+        });
+        assert!(is_so, "{pool} has not {workers} workers that are ready: {status:?}");
+    }
+
+    /// `namespace/name`, as workers say it.
+    pub fn full_name(&self, pool: &str) -> String {
+        format!("{}/{pool}", self.namespace)
+    }
+
     pub fn objects<K>(&self) -> Objects<K>
     where
         K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
@@ -166,6 +214,7 @@ impl<'a> Pools<'a> {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(repository::program("framefleet-scheduler"));
         command.args(["run", "--period", "0.5", "--namespace", &self.namespace, "--lease-namespace", &self.namespace]);
+        command.args(["--listen", "127.0.0.1:0"]);
         command.env("KUBECONFIG", access.kubeconfig());
         command.env("FRAMEFLEET_LOG", std::env::var("FRAMEFLEET_LOG").unwrap_or_else(|_| "info".to_owned()));
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
@@ -184,6 +233,19 @@ pub fn pool(name: &str, spec: Value) -> Value {
     });
     usual.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
     json!({"apiVersion": "framefleet.dev/v1alpha1", "kind": "WorkerPool", "metadata": {"name": name}, "spec": usual})
+}
+
+/// Where a pool of this fleet finds its topics.
+pub fn kafka(traffic: &Traffic) -> Value {
+    json!({"secretName": SECRET, "prefix": traffic.topics().prefix()})
+}
+
+/// A template of pods that get ready at once where nothing runs them, with a container of which this is said.
+pub fn template(container: &Value) -> Value {
+    let mut worker = json!({"name": "worker"});
+    worker.as_object_mut().unwrap().extend(container.as_object().unwrap().clone());
+    let annotations = kwok::annotations(Duration::from_millis(100), None);
+    json!({"metadata": {"annotations": annotations}, "spec": {"containers": [worker]}})
 }
 
 impl Scheduler {
@@ -214,6 +276,43 @@ impl Scheduler {
 
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Asks one of its endpoints, such as `/readyz`: the status, and the answer.
+    pub fn ask(&self, path: &str) -> (u16, String) {
+        let mut address = String::new();
+        wait::calmly("the scheduler listens", || {
+            let log = self.log();
+            let said = log.split_once("metrics at http://").and_then(|(_, rest)| rest.split_once('/'));
+            address = said.map_or_else(String::new, |(address, _)| address.to_owned());
+            !address.is_empty()
+        });
+        let mut connection = TcpStream::connect(address).unwrap();
+        write!(connection, "GET {path} HTTP/1.1\r\nHost: scheduler\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    /// Waits until it has looked at everything so many times more, as only a leader does.
+    pub fn wait_for_cycles(&self, cycles: u64) {
+        let enough = self.cycles() + cycles;
+        wait::within(PATIENCE, "the scheduler goes on", || self.cycles() >= enough);
+    }
+
+    fn cycles(&self) -> u64 {
+        let metrics = self.ask("/metrics").1;
+        let count = metrics.lines().find_map(|line| line.strip_prefix("framefleet_scheduler_cycle_seconds_count "));
+        count.map_or(0, |count| count.parse().unwrap())
+    }
+
+    /// What one of its metrics says of a pool, `namespace/name`, rounded; -1 before it says anything.
+    pub fn metric(&self, name: &str, pool: &str) -> i64 {
+        let begins = format!("{name}{{pool=\"{pool}\"}} ");
+        let metrics = self.ask("/metrics").1;
+        let said = metrics.lines().find_map(|line| line.strip_prefix(begins.as_str()));
+        said.map_or(-1, |value| value.parse::<f64>().unwrap().round() as i64)
     }
 
     pub fn wait_until_it_leads(&self) {

@@ -264,7 +264,7 @@ fn a_service_account_may_do_what_its_role_says_and_so_may_its_pods() {
 
 #[test]
 fn an_api_server_that_is_killed_or_stands_still_comes_back_with_its_data() {
-    let mut plane = ControlPlane::start();
+    let plane = ControlPlane::start();
     let node = Node::register(&plane, NodeSetup { name: "node".to_owned(), ..NodeSetup::default() });
     let pods: Objects<Pod> = plane.admin().objects("default");
     pods.create(&pod("early", &sh("until [ -e go ]; do sleep 0.05; done")));

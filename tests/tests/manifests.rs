@@ -51,7 +51,11 @@ fn the_definition_in_the_manifests_is_the_one_that_the_program_prints() {
         fs::write(&kept, crd_yaml()).unwrap();
     }
     let same = fs::read_to_string(&kept).unwrap() == crd_yaml();
-    assert!(same, "{}: FRAMEFLEET_BLESS=1 cargo test -p framefleet-tests --test manifests writes it anew", kept.display());
+    assert!(
+        same,
+        "{}: FRAMEFLEET_BLESS=1 cargo test -p framefleet-tests --test manifests writes it anew",
+        kept.display()
+    );
 }
 
 #[test]
@@ -59,8 +63,7 @@ fn a_real_api_server_takes_every_overlay() {
     let plane = cluster();
     for overlay in overlays() {
         let kustomization = overlay.to_str().unwrap();
-        let arguments =
-            ["apply", "--server-side", "--dry-run=server", "--validate=strict", "-k", kustomization];
+        let arguments = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "-k", kustomization];
         let applied = plane.admin().try_kubectl(&arguments, "");
         assert_eq!(applied.status, Some(0), "{kustomization}: {applied}");
         assert!(!applied.stderr.contains("Warning"), "{kustomization}: {applied}");
@@ -115,7 +118,9 @@ fn workers_of_every_pool_are_pods_that_a_restricted_namespace_takes() {
 
 fn template(pool: &WorkerPool) -> PodTemplateSpec {
     match pool.spec.run_as {
-        RunAs::Jobs => workloads::job(pool, Batch { number: 1, workers: 1, stays: false }).unwrap().spec.unwrap().template,
+        RunAs::Jobs => {
+            workloads::job(pool, Batch { number: 1, workers: 1, stays: false }).unwrap().spec.unwrap().template
+        }
         RunAs::Deployment => workloads::deployment(pool, 1).unwrap().spec.unwrap().template,
     }
 }
@@ -134,7 +139,9 @@ fn no_manifest_gives_the_scheduler_more_than_it_uses() {
         let manifest = manifests().join(file);
         admin.kubectl(&["apply", "--server-side", "-n", "framefleet", "-f", manifest.to_str().unwrap()]);
     }
-    for (verb, what) in [("create", "jobs.batch"), ("delete", "jobs.batch"), ("patch", "status of workerpools.framefleet.dev")] {
+    for (verb, what) in
+        [("create", "jobs.batch"), ("delete", "jobs.batch"), ("patch", "status of workerpools.framefleet.dev")]
+    {
         assert!(may(verb, what, "framefleet"), "{verb} {what}");
         assert!(!may(verb, what, "default"), "{verb} {what}");
     }

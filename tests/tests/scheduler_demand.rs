@@ -17,13 +17,26 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
+use std::fs;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// After this an answer that was given is too old, with the time between two questions and that until one is given up.
 const NOTICED: Duration = Duration::from_secs(20);
 
+/// A thread of which nobody wants anything ends this soon, while the broker answers.
+const SOON: Duration = Duration::from_secs(1);
+
 fn follow(fleet: &Fleet) -> Follower {
     Follower::start(fleet.connection(), DEFAULT_QUEUES.map(str::to_owned)).unwrap()
+}
+
+/// Whether there is a thread that follows it: they are called by the ends of the prefixes.
+fn is_followed(fleet: &Fleet) -> bool {
+    let prefix = fleet.topics().prefix();
+    let name = format!("demand {}", &prefix[prefix.len() - 8..]);
+    let threads = fs::read_dir("/proc/self/task").unwrap();
+    // Whoever ends meanwhile has no name any more.
+    threads.flatten().any(|thread| fs::read_to_string(thread.path().join("comm")).is_ok_and(|it| it.trim() == name))
 }
 
 fn snapshot(follower: &Follower) -> Snapshot {
@@ -87,12 +100,14 @@ fn the_frames_of_planned_segments_wait_until_somebody_has_published_them() {
     fleet.client().submit(&due).unwrap().wait().unwrap();
     let follower = follow(&fleet);
     wait_for(&follower, &Lane::Plan, (1.0, 1));
+    assert!(is_followed(&fleet));
     let ids = plan(&fleet, &["one", "other", "third"]);
     let (segments, of_one) = (Footage::short().segments as u32, frames(&fleet, &ids[0]));
     wait_for(&follower, &normal(), (3.0 * of_one, 3 * segments));
     wait_for(&follower, &Lane::Plan, (0.0, 0));
-    let high = lane(&follower, &Lane::Detect("high".to_owned()));
-    assert_eq!(high.waiting.iter().map(|work| work.units).sum::<f64>(), of_one);
+    let high = Lane::Detect("high".to_owned());
+    wait_for(&follower, &high, (of_one, segments));
+    let high = lane(&follower, &high);
     assert!(high.waiting.iter().all(|work| work.deadline == Some(2_051_222_400.0)), "{high:?}");
     assert_eq!(high.partitions, PARTITIONS);
     let model = fleet.folder(&ids[0]).plan().unwrap().unwrap().model.sha256;
@@ -114,6 +129,7 @@ fn the_frames_of_planned_segments_wait_until_somebody_has_published_them() {
     fleet.send(&fleet.topics().outcomes(), Some(ids[2].as_str()), outcome.as_bytes());
     wait_for(&follower, &normal(), (left, segments - 1));
     drop(follower);
+    wait::within(SOON, "its thread ends", || !is_followed(&fleet));
     let follower = follow(&fleet);
     wait_until_known(&follower);
     assert_eq!(waiting(&follower, &normal()), Some((left, segments - 1)));

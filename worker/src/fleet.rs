@@ -85,6 +85,7 @@ pub struct Settings {
     /// Work that does not fit into this is handed back when the worker leaves.
     pub grace: Duration,
     pub leave_when_empty: Option<Duration>,
+    pub leave_when_idle: Option<Duration>,
     pub listen: Option<SocketAddr>,
     /// No work is taken while less of the volume is free.
     pub least_free: f64,
@@ -342,12 +343,19 @@ impl Crew {
         signals: &Stop,
         is_time: &Arc<AtomicBool>,
     ) -> Result<()> {
-        let Some(after) = settings.leave_when_empty else { return Ok(()) };
-        let mut leave = LeaveWhenEmpty::new(&settings.connection, &self.topics(), after)?;
+        let mut leave = match (settings.leave_when_empty, settings.leave_when_idle) {
+            (Some(after), _) => LeaveWhenEmpty::new(&settings.connection, &self.topics(), after)?,
+            // What others have is not asked about.
+            (None, Some(after)) => LeaveWhenEmpty::new(&settings.connection, &[], after)?,
+            (None, None) => return Ok(()),
+        };
         let (worker, intakes, is_time) = (self.worker.clone(), self.intakes.clone(), is_time.clone());
         again_and_again("leave", LOOK, signals, move || {
             let mut consumers = intakes.iter().flat_map(|intake| intake.consumers());
-            let is_idle = worker.in_flight.is_empty() && consumers.all(|consumer| consumer.open() == 0);
+            // One that has not joined yet has nothing to do for another reason.
+            let is_idle = worker.standing.has_started()
+                && worker.in_flight.is_empty()
+                && consumers.all(|consumer| consumer.open() == 0);
             if leave.is_time(is_idle) && !is_time.swap(true, Ordering::Relaxed) {
                 tracing::info!("no work is left");
             }

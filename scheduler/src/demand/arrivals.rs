@@ -120,6 +120,12 @@ mod tests {
     }
 
     #[test]
+    fn the_hour_is_the_sixty_minutes_that_are_over() {
+        let half = (NOW - 60..=NOW - 31).map(|minute| (minute, 600.0)).chain([(NOW, 1.0)]);
+        assert!((rate(&after(half), NOW) - 5.0).abs() < 1e-9);
+    }
+
+    #[test]
     fn one_large_job_is_no_stream() {
         let mut arrivals = after([(NOW - 1, 1e6)].into_iter());
         assert_eq!(arrivals.arriving(NOW * 60), []);

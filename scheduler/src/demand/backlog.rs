@@ -230,15 +230,12 @@ impl Backlog {
 
     fn add(&mut self, name: Option<(JobNumber, u32)>, first: Asked) -> PieceNumber {
         let piece = Piece { job: name.map(|(job, _)| job), segment: name.map_or(0, |(_, segment)| segment), first };
-        let number = match self.free.pop() {
-            Some(number) => {
-                self.pieces[number as usize] = piece;
-                number
-            }
-            None => {
-                self.pieces.push(piece);
-                (self.pieces.len() - 1) as PieceNumber
-            }
+        let number = if let Some(number) = self.free.pop() {
+            self.pieces[number as usize] = piece;
+            number
+        } else {
+            self.pieces.push(piece);
+            (self.pieces.len() - 1) as PieceNumber
         };
         if let Some(name) = name {
             self.numbers.insert(name, number);

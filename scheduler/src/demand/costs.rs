@@ -126,7 +126,7 @@ mod tests {
         let mut costs = Costs::default();
         costs.hear_of_messages(Model::finish(), 0.5);
         for pool in [None, Some("p")] {
-            assert_eq!(costs.of(pool)[&Model::finish()].worker_seconds, 0.5);
+            assert_eq!(costs.of(pool)[&Model::finish()], Cost { worker_seconds: 0.5, workers: 0 });
         }
     }
 }

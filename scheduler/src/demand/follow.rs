@@ -42,8 +42,7 @@ impl Follower {
         let known = Known::new(connection.topics(), connection.brokers(), &queues, Instant::now());
         let shared = Arc::new(Shared { known: Mutex::new(known), ends: AtomicBool::new(false) });
         let (connection, following) = (connection.clone(), shared.clone());
-        // A thread's name has 15 characters.
-        Builder::new().name("demand".to_owned()).spawn(move || following.follow(&connection))?;
+        Builder::new().name(thread_name(connection.topics().prefix())).spawn(move || following.follow(&connection))?;
         Ok(Self { shared })
     }
 
@@ -60,6 +59,13 @@ impl Drop for Follower {
     }
 }
 
+/// The system shows 15 characters of it: of several fleets, the ends of their prefixes tell them apart.
+fn thread_name(prefix: &str) -> String {
+    const SHOWN: usize = 8;
+    let begin = prefix.len().saturating_sub(SHOWN);
+    format!("demand {}", prefix.get(begin..).unwrap_or(prefix))
+}
+
 impl Shared {
     fn follow(&self, connection: &Connection) {
         let mut pause = PAUSE;
@@ -71,8 +77,9 @@ impl Shared {
                 Ok(()) => return,
                 Err(End::Anew(reason)) => tracing::info!("{}: {reason}", connection.topics().prefix()),
                 Err(End::Failed(error)) => {
-                    tracing::warn!("the work of {} is not known: {error}", connection.topics().prefix());
-                    self.failed(&error);
+                    if self.failed(&error) {
+                        tracing::warn!("the work of {} is not known: {error}", connection.topics().prefix());
+                    }
                 }
             }
             pause = if begun.elapsed() > WORKED { PAUSE } else { (2 * pause).min(LONGEST_PAUSE) };
@@ -80,12 +87,13 @@ impl Shared {
         }
     }
 
-    fn failed(&self, error: &QueueError) {
+    /// Gives whether that is news.
+    fn failed(&self, error: &QueueError) -> bool {
         let failure = match error {
             QueueError::BadRequest(reason) => Failure::Settings(reason.clone()),
             other => Failure::Unreachable(other.to_string()),
         };
-        self.known().failed(failure);
+        self.known().failed(failure)
     }
 
     fn ends(&self) -> bool {

@@ -26,7 +26,7 @@ pub type Second = u32;
 #[derive(Debug, Default)]
 pub struct Jobs {
     numbers: HashMap<Arc<str>, JobNumber>,
-    jobs: Vec<Job>,
+    known: Vec<Job>,
     free: Vec<JobNumber>,
 }
 
@@ -58,8 +58,8 @@ impl Jobs {
         }
         let id: Arc<str> = id.into();
         let number = self.free.pop().unwrap_or_else(|| {
-            self.jobs.push(Job::default());
-            JobNumber::of_place(self.jobs.len() - 1)
+            self.known.push(Job::default());
+            JobNumber::of_place(self.known.len() - 1)
         });
         *self.job_mut(number) = Job { id: Some(id.clone()), heard: now, ..Job::default() };
         self.numbers.insert(id, number);
@@ -121,8 +121,8 @@ impl Jobs {
 
     /// Forgets those of which nothing waits and nothing was heard for long.
     pub fn sweep(&mut self, now: Second) {
-        for place in 0..self.jobs.len() {
-            let job = &mut self.jobs[place];
+        for place in 0..self.known.len() {
+            let job = &mut self.known[place];
             if job.held == 0
                 && now.saturating_sub(job.heard) > KEPT
                 && let Some(id) = job.id.take()
@@ -135,11 +135,11 @@ impl Jobs {
     }
 
     fn job(&self, number: JobNumber) -> &Job {
-        &self.jobs[number.place()]
+        &self.known[number.place()]
     }
 
     fn job_mut(&mut self, number: JobNumber) -> &mut Job {
-        &mut self.jobs[number.place()]
+        &mut self.known[number.place()]
     }
 }
 

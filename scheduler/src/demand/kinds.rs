@@ -19,7 +19,7 @@ pub type KindNumber = u32;
 #[derive(Debug, Default)]
 pub struct Kinds {
     numbers: HashMap<Kind, KindNumber>,
-    kinds: Vec<Option<Held>>,
+    held: Vec<Option<Held>>,
     free: Vec<KindNumber>,
     last: Option<KindNumber>,
 }
@@ -37,14 +37,14 @@ impl Kinds {
         let last = self.last.filter(|last| self.get(*last) == Some(kind));
         let number = last.or_else(|| self.numbers.get(kind).copied()).unwrap_or_else(|| self.add(kind));
         self.last = Some(number);
-        if let Some(held) = self.kinds[number as usize].as_mut() {
+        if let Some(held) = self.held[number as usize].as_mut() {
             held.times += 1;
         }
         number
     }
 
     pub fn let_go(&mut self, number: KindNumber) {
-        let place = &mut self.kinds[number as usize];
+        let place = &mut self.held[number as usize];
         let Some(held) = place else { return };
         held.times -= 1;
         if held.times == 0 {
@@ -55,15 +55,15 @@ impl Kinds {
     }
 
     pub fn get(&self, number: KindNumber) -> Option<&Kind> {
-        self.kinds.get(number as usize)?.as_ref().map(|held| &held.kind)
+        self.held.get(number as usize)?.as_ref().map(|held| &held.kind)
     }
 
     fn add(&mut self, kind: &Kind) -> KindNumber {
         let number = self.free.pop().unwrap_or_else(|| {
-            self.kinds.push(None);
-            (self.kinds.len() - 1) as KindNumber
+            self.held.push(None);
+            (self.held.len() - 1) as KindNumber
         });
-        self.kinds[number as usize] = Some(Held { kind: kind.clone(), times: 0 });
+        self.held[number as usize] = Some(Held { kind: kind.clone(), times: 0 });
         self.numbers.insert(kind.clone(), number);
         number
     }

@@ -76,7 +76,7 @@ struct Source {
 }
 
 /// Why no answer came.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     Settings(String),
     Unreachable(String),
@@ -144,7 +144,9 @@ impl Known {
     /// The next partitions of a topic are read, from these offsets on.
     pub fn begin(&mut self, role: &Role, starts: &[i64]) {
         if let Some(source) = self.sources.get_mut(role) {
-            starts.iter().for_each(|start| source.reading.begin(*start));
+            for start in starts {
+                source.reading.begin(*start);
+            }
         }
     }
 
@@ -197,19 +199,18 @@ impl Known {
         }
     }
 
-    /// No answer came.
-    pub fn failed(&mut self, failure: Failure) {
+    /// No answer came. Gives whether that is news.
+    pub fn failed(&mut self, failure: Failure) -> bool {
+        let is_news = self.failure.as_ref() != Some(&failure);
         self.failure = Some(failure);
+        is_news
     }
 
     /// Whether what was there at the beginning is read of all topics in which work waits first.
     pub fn has_read_what_waits(&self, now: Instant) -> bool {
         let waits = |role: &Role| matches!(role, Role::Lane(Lane::Plan | Lane::Detect(_)));
-        let is_ahead = |role: &Role| matches!(role, Role::Lane(lane) if self.lanes[lane].ahead().is_some());
-        self.sources
-            .iter()
-            .filter(|(role, _)| waits(role) && !is_ahead(role))
-            .all(|(_, source)| source.is_missing || source.has_caught_up(now))
+        let mut sources = self.sources.iter().filter(|(role, _)| waits(role));
+        sources.all(|(_, source)| source.is_missing || source.has_caught_up(now))
     }
 
     /// Whether it is of all topics.

@@ -95,6 +95,7 @@ mod tests {
     #[test]
     fn offsets_that_were_reset_say_nothing() {
         assert_eq!(after(&[(50, 100, 1), (10, 100, 1)]), None);
+        assert_eq!(after(&[(50, 100, 1), (10, 100, 1), (11, 100, 1)]), Some(2.0), "what comes after that does");
         let (mut pace, begin) = (Pace::default(), Instant::now());
         for (at, committed) in [(0, 0), (31, 1)] {
             pace.look(Look { at: begin + Duration::from_secs(at), committed, end: 100, workers: 1 });

@@ -110,7 +110,9 @@ mod tests {
 
     fn begun(offsets: &[i64]) -> Reading {
         let mut reading = Reading::default();
-        offsets.iter().for_each(|offset| reading.begin(*offset));
+        for offset in offsets {
+            reading.begin(*offset);
+        }
         reading
     }
 
@@ -171,6 +173,8 @@ mod tests {
         reading.begin(0);
         reading.saw(&[(0, 0), (0, 0)], after(9));
         assert_eq!(reading.standing(after(9)), Standing::UpToDate);
+        reading.saw(&[(0, 0), (0, 0), (0, 0)], after(10));
+        assert_eq!(reading.standing(after(10)), Standing::NotBegun, "it has one more now");
     }
 
     #[test]

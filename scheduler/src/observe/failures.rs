@@ -16,7 +16,7 @@ const FIRST_PAUSE_S: f64 = 60.0;
 const LONGEST_PAUSE_S: f64 = 900.0;
 
 impl Failures {
-    /// `jobs` in the order in which they were made. One that has not ended says nothing.
+    /// `jobs` of one template, in the order in which they were made. One that has not ended says nothing.
     pub fn of<'a>(jobs: impl Iterator<Item = &'a Job>) -> Self {
         let mut failures = Self::default();
         for status in jobs.filter_map(|job| job.status.as_ref()) {

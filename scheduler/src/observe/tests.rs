@@ -1,3 +1,5 @@
+#![expect(clippy::needless_pass_by_value, reason = "calls with `json!` read better without references")]
+
 use super::*;
 use serde_json::{Value, json};
 
@@ -84,6 +86,7 @@ fn workers_are_ready_or_come_or_do_not_come() {
     refused.refuse(2, "exceeded quota");
     assert_eq!((refused.coming, refused.stuck), (1, 2));
     assert_eq!(early.starts, BTreeMap::from([("a".to_owned(), 40.0)]));
+    assert!((early.coming_for - 60.0).abs() < 1e-6, "a cold start at most, and of the one that has a pod");
     let late = seen(&pool("Jobs"), jobs, pods, &[], 700.0);
     assert_eq!((late.ready, late.coming, late.stuck), (1, 0, 3));
 }
@@ -101,11 +104,46 @@ fn workers_that_have_left_are_not_waited_for() {
 fn a_job_is_not_begun_until_one_of_its_workers_ran() {
     let pending = pod("a", "l4-3", json!({"phase": "Pending"}));
     let state = seen(&pool("Jobs"), vec![job(3, 2, json!({})), job(4, 1, json!({}))], vec![pending], &[], 9.0);
-    assert_eq!(state.not_begun, [("l4-3".to_owned(), 2), ("l4-4".to_owned(), 1)]);
+    let not_begun = |job: &str, workers| NotBegun { job: job.to_owned(), workers, is_outdated: false, stays: false };
+    assert_eq!(state.not_begun, [not_begun("l4-3", 2), not_begun("l4-4", 1)]);
     assert_eq!(state.last_job, 4);
     let running = pod("a", "l4-3", ready_after(5));
     let state = seen(&pool("Jobs"), vec![job(3, 2, json!({"ready": 1}))], vec![running], &[], 9.0);
     assert!(state.not_begun.is_empty());
+}
+
+#[test]
+fn a_job_of_another_template_is_outdated_and_what_it_failed_at_is_forgotten() {
+    let of = |template: &str, number, status| {
+        let mut job = Job::clone(&job(number, 1, status));
+        job.metadata.annotations = Some(BTreeMap::from([(TEMPLATE.to_owned(), template.to_owned())]));
+        Arc::new(job)
+    };
+    let now = template_mark(&pool("Jobs"), false).unwrap();
+    let jobs = |template: &str| {
+        let failed = json!({"conditions": [{"type": "Failed", "status": "True", "lastTransitionTime": CREATED}]});
+        vec![of(template, 1, failed), of(template, 2, json!({}))]
+    };
+    let same = seen(&pool("Jobs"), jobs(&now), vec![], &[], 9.0);
+    assert_eq!((same.failures.in_a_row, same.not_begun[0].is_outdated), (1, false));
+    let changed = seen(&pool("Jobs"), jobs("another"), vec![], &[], 9.0);
+    assert_eq!((changed.failures.in_a_row, changed.not_begun[0].is_outdated), (0, true));
+}
+
+#[test]
+fn a_worker_of_the_minimum_that_never_began_is_not_waited_for() {
+    let state = seen(&pool("Jobs"), vec![job_that(1, 1, "true", json!({}))], vec![], &[], 9.0);
+    assert_eq!((state.staying, state.not_begun.len(), state.idle_and_staying.len()), (1, 1, 0));
+    assert!(state.not_begun[0].stays);
+}
+
+#[test]
+fn an_estimate_that_is_changed_counts_at_once() {
+    let mut starts = Starts::new(&pool("Jobs"));
+    let mut changed = pool("Jobs");
+    changed.spec.cold_start = Some("7s".to_owned());
+    starts.expect(&changed);
+    assert_eq!(starts.cold_start(), ColdStart { seconds: 7.0, samples: 0 });
 }
 
 #[test]

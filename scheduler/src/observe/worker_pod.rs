@@ -16,6 +16,8 @@ pub struct WorkerPod<'a> {
     /// Pieces of work, where the worker was heard of.
     pub in_hand: Option<u32>,
     pub deletion_cost: Option<i32>,
+    /// Since its creation, seconds.
+    pub age: f64,
     /// From its creation until it was ready, seconds.
     pub start: Option<f64>,
     /// Its container has not run once.
@@ -91,6 +93,7 @@ impl<'a> WorkerPod<'a> {
             stage,
             deletion_cost: pod.annotations().get(DELETION_COST).and_then(|cost| cost.parse().ok()),
             in_hand: in_hand.get(pod.name_any().as_str()).copied(),
+            age: (now - created).max(0.0),
             start: ready
                 .and_then(|ready| ready.last_transition_time.as_ref())
                 .map(|at| (seconds::since_1970(at) - created).max(0.0)),

@@ -1,6 +1,6 @@
 //! What holds of every plan.
 
-use super::tests::{NOW, model, normal, pool, ready, work};
+use super::tests::{self, NOW, model, normal, pool, ready, work};
 use super::*;
 use crate::demand::Arriving;
 use proptest::prelude::*;
@@ -54,6 +54,7 @@ fn any_observed() -> impl Strategy<Value = Observed> {
         .prop_map(|(ready, coming, stuck, not_before)| Observed {
             ready,
             coming,
+            coming_for: f64::from(coming) * 20.0,
             stuck: stuck.unwrap_or(0),
             not_before: not_before.map(|left| NOW + left),
             wanted_before: vec![(NOW - 100.0, ready / 2)],
@@ -128,6 +129,20 @@ proptest! {
         }
     }
 
+    /// While a node boots, the work grows older and nothing else happens.
+    #[test]
+    fn nothing_more_is_asked_for_while_what_was_asked_for_starts(worker_seconds in 1.0..20_000.0_f64, start in 1.0..300.0_f64) {
+        let pool = Pool { cold_start: start, ..pool("a", 1.0) };
+        let demand = demand_of(worker_seconds);
+        let coming = plan(std::slice::from_ref(&pool), &demand, &[ready(0)], NOW)[0].create;
+        for tenth in 0..=10 {
+            let after = start * f64::from(tenth) / 10.0;
+            let seen = Observed { coming, coming_for: f64::from(coming) * after, ..Observed::default() };
+            let later = plan(std::slice::from_ref(&pool), &demand, &[seen], NOW + after);
+            prop_assert_eq!(later[0].create, 0, "after {} of {} s: {}", after, start, &later[0].reason);
+        }
+    }
+
     /// A pool beside another does not make the fleet buy what one alone would not.
     #[test]
     fn two_pools_on_one_queue_never_both_buy_the_same_work(worker_seconds in 1.0..50_000.0_f64, price in 0.5..4.0_f64) {
@@ -155,5 +170,5 @@ proptest! {
 }
 
 fn demand_of(worker_seconds: f64) -> Demand {
-    super::tests::demand(vec![work(worker_seconds)])
+    tests::demand(vec![work(worker_seconds)])
 }

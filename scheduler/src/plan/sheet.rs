@@ -141,8 +141,21 @@ impl<'a> Sheet<'a> {
 
     /// N1, not rounded.
     fn for_drain(&self) -> f64 {
-        let until_ready = self.flow - f64::from(self.seen.ready);
-        self.flow + (self.work + until_ready * self.pool.cold_start).max(0.0) / self.horizon()
+        self.flow + (self.work + self.flow * self.pool.cold_start - self.advance()).max(0.0) / self.horizon()
+    }
+
+    /// A: the work that workers which are ready or coming do before one that is asked for now could begin. Without those that
+    /// come, each moment that they take would ask for more.
+    fn advance(&self) -> f64 {
+        let coming = self.seen.coming_for.min(f64::from(self.seen.coming) * self.pool.cold_start);
+        f64::from(self.seen.ready) * self.pool.cold_start + coming
+    }
+
+    /// The same, of a start that takes so long, and no longer than until a deadline.
+    fn advance_before(&self, left: f64, start: f64) -> f64 {
+        let ready = f64::from(self.seen.ready) * left.min(start);
+        let coming = self.advance() - f64::from(self.seen.ready) * self.pool.cold_start;
+        ready.max(0.0) + if left > start { coming } else { 0.0 }
     }
 
     /// Workers that are ready need no start: without these, work that they do before another could come would count as
@@ -162,8 +175,8 @@ impl<'a> Sheet<'a> {
 
     /// How much more so many workers can do in time.
     pub fn room(&self, workers: u32, target: Target, deadline: Option<f64>) -> f64 {
-        let drain = (f64::from(workers) - self.flow) * self.horizon()
-            + (f64::from(self.seen.ready) - self.flow) * self.pool.cold_start
+        let drain = (f64::from(workers) - self.flow) * self.horizon() + self.advance()
+            - self.flow * self.pool.cold_start
             - self.work;
         let before_deadline =
             deadline.map_or(f64::INFINITY, |deadline| self.done_by(deadline, f64::from(workers)) - self.work);
@@ -178,7 +191,7 @@ impl<'a> Sheet<'a> {
     /// What so many workers have done at a deadline, where those that are not ready are started now.
     fn done_by(&self, deadline: f64, workers: f64) -> f64 {
         let (left, start) = (deadline - self.now, self.start_for_deadline());
-        (f64::from(self.seen.ready) * left.min(start) + workers * (left - start).max(0.0)).max(0.0)
+        (self.advance_before(left, start) + workers * (left - start).max(0.0)).max(0.0)
     }
 
     /// Spot nodes may go while they work, so that there must be time for another start.
@@ -201,8 +214,8 @@ impl<'a> Sheet<'a> {
             self.by_deadline_if_ready = self.by_deadline_if_ready.max(self.work / left);
         }
         if left > start {
-            let by_others = f64::from(self.seen.ready) * left.min(start);
-            self.by_deadline = self.by_deadline.max((self.work - by_others).max(0.0) / (left - start));
+            let before = self.advance_before(left, start);
+            self.by_deadline = self.by_deadline.max((self.work - before).max(0.0) / (left - start));
         }
     }
 

@@ -79,6 +79,16 @@ fn workers_that_come_are_not_asked_for_twice() {
 }
 
 #[test]
+fn the_time_for_which_workers_have_been_coming_counts() {
+    for waited in [0.0, 20.0, 40.0, 60.0, 80.0] {
+        let old = Work { since: NOW - waited, ..work(5400.0) };
+        let seen = Observed { coming: 10, coming_for: 10.0 * waited, ..Observed::default() };
+        let answer = plan_one(&pool("a", 1.0), &demand(vec![old]), &seen);
+        assert_eq!(answer.create, u32::from(waited > 60.0), "asked for {waited} s ago: {}", answer.reason);
+    }
+}
+
+#[test]
 fn no_work_needs_no_workers_and_minimum_stays() {
     let nothing = demand(Vec::new());
     let answer = plan_one(&pool("a", 1.0), &nothing, &ready(3));

@@ -30,6 +30,8 @@ pub struct Memory {
     pub no_pods: Option<(String, Option<String>, Instant)>,
     /// The generation of the Deployment that was applied, and what was.
     pub applied: Option<(i64, String)>,
+    /// The generation of the pool of which the API server would take a Job.
+    pub checked: Option<i64>,
 }
 
 #[derive(Debug, Clone)]
@@ -44,6 +46,8 @@ struct Made {
 pub struct Refused {
     pub cause: Cause,
     pub generation: Option<i64>,
+    /// It passes by itself.
+    is_passing: bool,
     times: u32,
     until: f64,
 }
@@ -73,6 +77,7 @@ impl Memory {
             told: None,
             no_pods: None,
             applied: None,
+            checked: None,
         }
     }
 
@@ -126,14 +131,25 @@ impl Memory {
         self.decisions.truncate(MOST_DECISIONS);
     }
 
+    /// Somebody has to change something before it works.
     pub fn refuse(&mut self, cause: Cause, generation: Option<i64>) {
-        let times = self.refused.as_ref().map_or(0, |refused| refused.times) + 1;
-        let pause = (FIRST_PAUSE_S * f64::from(2_u32.saturating_pow(times.min(16) - 1))).min(LONGEST_PAUSE_S);
-        self.refused = Some(Refused { cause, generation, times, until: seconds::now() + pause });
+        self.pause(cause, generation, false);
     }
 
+    /// It may work the next time.
+    pub fn miss(&mut self, cause: Cause, generation: Option<i64>) {
+        self.pause(cause, generation, true);
+    }
+
+    fn pause(&mut self, cause: Cause, generation: Option<i64>, is_passing: bool) {
+        let times = self.refused.as_ref().map_or(0, |refused| refused.times) + 1;
+        let pause = (FIRST_PAUSE_S * f64::from(2_u32.saturating_pow(times.min(16) - 1))).min(LONGEST_PAUSE_S);
+        self.refused = Some(Refused { cause, generation, is_passing, times, until: seconds::now() + pause });
+    }
+
+    /// Until then other pools get this one's work. What passes by itself is waited for instead.
     pub fn refused_until(&self) -> Option<f64> {
-        self.refused.as_ref().map(|refused| refused.until)
+        self.refused.as_ref().filter(|refused| !refused.is_passing).map(|refused| refused.until)
     }
 
     /// Whether it is time to try what was refused, or the pool has changed since.

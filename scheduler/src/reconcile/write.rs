@@ -2,16 +2,17 @@
 
 use super::memory::Memory;
 use super::status;
+use crate::cluster::in_words;
 use crate::conditions::Cause;
 use crate::lease::{Leadership, MARGIN};
 use crate::metrics;
-use crate::observe::{MissingPods, State};
+use crate::observe::{MissingPods, NotBegun, State};
 use crate::plan::PoolPlan;
 use crate::pool::{RunAs, WorkerPool};
 use crate::workloads::{self, Batch, DELETION_COST, MANAGER, TemplateError, job_name};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Event as CoreEvent, Pod};
+use k8s_openapi::api::core::v1::{Event as CoreEvent, ObjectReference, Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -41,7 +42,7 @@ enum WriteError {
     NoAnswer,
     #[error(transparent)]
     Template(#[from] TemplateError),
-    #[error("{0}")]
+    #[error("{}", in_words(.0))]
     Kube(Box<kube::Error>),
 }
 
@@ -60,6 +61,12 @@ impl WriteError {
             },
             _ => 0,
         }
+    }
+
+    /// An object of this name is there. A conflict of another kind, as of a quota that changes at the same time, passes.
+    fn is_there_already(&self) -> bool {
+        let is_it = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.reason == "AlreadyExists");
+        matches!(self, Self::Kube(error) if is_it(error))
     }
 
     /// What a person must change, where it is not something that passes.
@@ -94,23 +101,23 @@ impl Writer {
         match done {
             Ok(()) => memory.refused = None,
             Err(WriteError::LeadsNoMore) => {}
-            Err(error) => {
-                tracing::warn!(pool = pool.name_any(), "not done: {error}");
-                metrics::api_error(error.code());
-                match error.cause() {
-                    Some(cause) => {
-                        if memory.refused.as_ref().is_none_or(|refused| refused.cause != cause) {
-                            self.say(pool, EventType::Warning, &cause.reason, &cause.message).await;
-                        }
-                        memory.refuse(cause, generation);
-                    }
-                    None => {
-                        let message = format!("the API server: {error}; tried again");
-                        memory.refuse(Cause::new("ApiServerError", message), generation);
-                    }
-                }
-            }
+            Err(error) => self.not_done(pool, &error, memory).await,
         }
+    }
+
+    async fn not_done(&self, pool: &WorkerPool, error: &WriteError, memory: &mut Memory) {
+        tracing::warn!(pool = pool.name_any(), "not done: {error}");
+        metrics::api_error(error.code());
+        let generation = pool.metadata.generation;
+        let Some(cause) = error.cause() else {
+            let message = format!("the API server: {error}; it is tried again");
+            return memory.miss(Cause::new("ApiServerError", message), generation);
+        };
+        if memory.refused.as_ref().is_none_or(|refused| refused.cause != cause) {
+            let event = event(&cause.reason, &cause.message);
+            self.say(pool, Event { type_: EventType::Warning, ..event }).await;
+        }
+        memory.refuse(cause, generation);
     }
 
     async fn size_jobs(
@@ -120,9 +127,12 @@ impl Writer {
         plan: &PoolPlan,
         memory: &mut Memory,
     ) -> Result<(), WriteError> {
+        for NotBegun { job, .. } in state.not_begun.iter().filter(|job| job.is_outdated) {
+            // What keeps its workers from running may be what was changed.
+            self.cancel_job(pool, job, "none of its workers has begun, and the template was changed", memory).await?;
+        }
         if plan.create == 0 && plan.surplus == 0 {
-            // A template of which nothing can be made is said before there is work for it.
-            return workloads::check(pool).map_err(WriteError::from);
+            return self.check(pool, memory).await;
         }
         let staying = plan.create.min(pool.spec.min_workers.saturating_sub(state.staying));
         // Each of the minimum's workers has a Job of its own, so that one can be let go.
@@ -132,18 +142,44 @@ impl Writer {
         if plan.create > staying {
             self.make_job(pool, plan.create - staying, false, plan, memory).await?;
         }
+        self.take_back(pool, state, plan, memory).await
+    }
+
+    /// Jobs that are not needed and whose workers do nothing.
+    async fn take_back(
+        &self,
+        pool: &WorkerPool,
+        state: &State,
+        plan: &PoolPlan,
+        memory: &mut Memory,
+    ) -> Result<(), WriteError> {
         let mut surplus = plan.surplus;
-        let too_many_stay = state.staying.saturating_sub(pool.spec.min_workers).min(surplus);
-        for job in state.idle_and_staying.iter().take(too_many_stay as usize) {
-            self.cancel_job(pool, job, "it is idle, and minWorkers is less", memory).await?;
-            surplus -= 1;
-        }
-        for (job, workers) in &state.not_begun {
-            if *workers <= surplus {
-                self.cancel_job(pool, job, &format!("none of its workers has begun, and {}", plan.reason), memory)
-                    .await?;
+        let mut too_many_stay = state.staying.saturating_sub(pool.spec.min_workers);
+        let not_begun = state.not_begun.iter().filter(|job| !job.is_outdated);
+        for NotBegun { job, workers, stays, .. } in not_begun {
+            if *workers <= surplus && (!stays || too_many_stay > 0) {
+                let why = format!("none of its workers has begun, and {}", plan.reason);
+                self.cancel_job(pool, job, &why, memory).await?;
                 surplus -= workers;
+                too_many_stay -= u32::from(*stays);
             }
+        }
+        for job in state.idle_and_staying.iter().take(too_many_stay.min(surplus) as usize) {
+            self.cancel_job(pool, job, "it is idle, and minWorkers is less", memory).await?;
+        }
+        Ok(())
+    }
+
+    /// A template of which nothing can be made is said before there is work for it: the API server is asked once for each.
+    async fn check(&self, pool: &WorkerPool, memory: &mut Memory) -> Result<(), WriteError> {
+        if memory.checked.is_some() && memory.checked == pool.metadata.generation {
+            return Ok(());
+        }
+        let job = workloads::job(pool, Batch { number: memory.last_job + 1, workers: 1, stays: false })?;
+        let dry_run = PostParams { dry_run: true, field_manager: Some(MANAGER.to_owned()) };
+        match self.in_time(self.of::<Job>(pool).create(&dry_run, &job)).await {
+            Err(error) if !error.is_there_already() => return Err(error),
+            _ => memory.checked = pool.metadata.generation,
         }
         Ok(())
     }
@@ -164,15 +200,16 @@ impl Writer {
         let made = self.in_time(jobs.create(&parameters, &job)).await;
         match made {
             Ok(_) => {
+                memory.checked = pool.metadata.generation;
                 let what = format!("started {workers} as {name}: {}", plan.reason);
                 tracing::info!(pool = pool.name_any(), "{what}");
-                self.say(pool, EventType::Normal, "Started", &what).await;
+                self.say(pool, Event { secondary: Some(reference(pool, &name)), ..event("Started", &what) }).await;
                 memory.decide(what);
             }
             // The leader before decided the same, and it is not to be seen yet.
-            Err(error) if error.code() == 409 => tracing::info!("{name} is there already"),
+            Err(error) if error.is_there_already() => tracing::info!("{name} is there already"),
             // It may have been made all the same, which is to be seen in a moment.
-            Err(WriteError::NoAnswer) => memory.remember_made(name.clone(), workers, stays),
+            Err(WriteError::NoAnswer) => tracing::warn!("whether {name} was made is not known yet"),
             Err(error) => return Err(error),
         }
         memory.last_job = number;
@@ -186,7 +223,7 @@ impl Writer {
             Ok(_) => {
                 let what = format!("took back {job}: {why}");
                 tracing::info!(pool = pool.name_any(), "{what}");
-                self.say(pool, EventType::Normal, "TookBack", &what).await;
+                self.say(pool, Event { secondary: Some(reference(pool, job)), ..event("TookBack", &what) }).await;
                 memory.decide(what);
                 Ok(())
             }
@@ -227,7 +264,7 @@ impl Writer {
             let from = before.unwrap_or(0);
             let what = format!("from {from} to {replicas} workers: {}", plan.reason);
             tracing::info!(pool = name, "{what}");
-            self.say(pool, EventType::Normal, "Scaled", &what).await;
+            self.say(pool, Event { action: format!("ScaleTo{replicas}"), ..event("Scaled", &what) }).await;
             memory.decide(what);
         }
         Ok(())
@@ -236,6 +273,12 @@ impl Writer {
     /// How many of these may go, with the pods marked by what they have in hand: those with nothing go first, and only as
     /// many go as have nothing.
     async fn free_to_go(&self, pool: &WorkerPool, state: &State, surplus: u32) -> Result<u32, WriteError> {
+        let idle = state.in_hand.iter().filter(|(_, in_hand, _)| *in_hand == 0).count() as u32;
+        let never_made = state.replicas.unwrap_or(0).saturating_sub(state.in_hand.len() as u32);
+        let free = surplus.min(idle + never_made);
+        if free == 0 {
+            return Ok(0);
+        }
         let pods: Api<Pod> = self.of(pool);
         for (name, in_hand, marked) in &state.in_hand {
             if *marked == Some(*in_hand as i32) {
@@ -249,9 +292,7 @@ impl Writer {
                 return Err(error);
             }
         }
-        let idle = state.in_hand.iter().filter(|(_, in_hand, _)| *in_hand == 0).count() as u32;
-        let never_made = state.replicas.unwrap_or(0).saturating_sub(state.in_hand.len() as u32);
-        Ok(surplus.min(idle + never_made))
+        Ok(free)
     }
 
     /// Writes the status, if there is something new to say.
@@ -323,19 +364,10 @@ impl Writer {
         answer
     }
 
-    /// An Event of the pool. That it is not written changes nothing.
-    async fn say(&self, pool: &WorkerPool, type_: EventType, reason: &str, note: &str) {
-        /// The API server takes no longer note.
-        const LONGEST_NOTE: usize = 1024;
-        let event = Event {
-            type_,
-            reason: reason.to_owned(),
-            note: Some(note[..note.floor_char_boundary(LONGEST_NOTE)].to_owned()),
-            action: "Scaling".to_owned(),
-            secondary: None,
-        };
-        let reference = pool.object_ref(&());
-        if let Err(error) = self.in_time(self.recorder.publish(&event, &reference)).await {
+    /// An Event of the pool. That it is not written changes nothing. Of several within some minutes that differ in their note
+    /// alone, the first is counted up.
+    async fn say(&self, pool: &WorkerPool, event: Event) {
+        if let Err(error) = self.in_time(self.recorder.publish(&event, &pool.object_ref(&()))).await {
             tracing::debug!("an Event is not written: {error}");
         }
     }
@@ -359,6 +391,29 @@ impl Writer {
             Ok(answer) => Ok(answer?),
             Err(_) => Err(WriteError::NoAnswer),
         }
+    }
+}
+
+fn event(reason: &str, note: &str) -> Event {
+    /// The API server takes no longer note.
+    const LONGEST_NOTE: usize = 1024;
+    Event {
+        type_: EventType::Normal,
+        reason: reason.to_owned(),
+        note: Some(note[..note.floor_char_boundary(LONGEST_NOTE)].to_owned()),
+        action: "Scale".to_owned(),
+        secondary: None,
+    }
+}
+
+/// To a Job of the pool.
+fn reference(pool: &WorkerPool, job: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(Job::api_version(&()).into_owned()),
+        kind: Some(Job::kind(&()).into_owned()),
+        name: Some(job.to_owned()),
+        namespace: pool.namespace(),
+        ..ObjectReference::default()
     }
 }
 

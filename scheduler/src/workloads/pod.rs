@@ -104,7 +104,7 @@ fn arguments(pool: &WorkerPool, stays: bool, grace: i64) -> Vec<(&'static str, S
         ("--grace-seconds", (grace - GRACE_LEFT).max(0).to_string()),
     ];
     if spec.run_as == RunAs::Jobs && !stays {
-        arguments.push(("--leave-when-empty", seconds::of(&spec.idle_exit).to_string()));
+        arguments.push(("--leave-when-idle", seconds::of(&spec.idle_exit).to_string()));
     }
     arguments
 }

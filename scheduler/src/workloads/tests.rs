@@ -1,3 +1,5 @@
+#![expect(clippy::needless_pass_by_value, reason = "calls with `json!` read better without references")]
+
 use super::*;
 use crate::pool::WorkerPoolSpec;
 use serde_json::{Value, json};
@@ -46,7 +48,7 @@ fn a_worker_gets_what_the_template_leaves_out() {
     let container = &pod["containers"][0];
     assert_eq!(container["resources"]["limits"]["nvidia.com/gpu"], "1");
     let arguments = "worker --roles=detect --queues=high=16,normal=4,low=1 --slots=2 --grace-seconds=105 \
-                     --leave-when-empty=60";
+                     --leave-when-idle=60";
     assert_eq!(container["args"], json!(arguments.split(' ').collect::<Vec<_>>()));
     assert_eq!(container["envFrom"][0]["secretRef"]["name"], "kafka");
     let variable =
@@ -60,7 +62,7 @@ fn a_worker_gets_what_the_template_leaves_out() {
 fn workers_of_the_minimum_have_no_idle_exit() {
     let job = made(&pool(json!({})), true);
     let args = job["spec"]["template"]["spec"]["containers"][0]["args"].to_string();
-    assert!(!args.contains("--leave-when-empty"), "{args}");
+    assert!(!args.contains("--leave-when-idle"), "{args}");
     assert_eq!(job["metadata"]["labels"][STAYS], "true");
 }
 
@@ -92,7 +94,8 @@ fn what_the_template_says_is_kept() {
 #[test]
 fn a_template_that_is_no_pod_is_told_from_one_that_is() {
     let bad = json!({"spec": {"containers": [{"name": "worker", "image": "i", "ports": "no"}]}});
-    let error = check(&pool(json!({"template": bad}))).unwrap_err().to_string();
+    let error =
+        job(&pool(json!({"template": bad})), Batch { number: 1, workers: 1, stays: false }).unwrap_err().to_string();
     assert!(error.contains("spec.template") && error.contains("kubectl explain"), "{error}");
 }
 

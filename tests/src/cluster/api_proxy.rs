@@ -150,7 +150,7 @@ fn refuse(refusal: &Refusal) -> Response {
         504 => "Timeout",
         _ => "",
     };
-    let details = json!({"retryAfterSeconds": refusal.retry_after});
+    let details = refusal.retry_after.map_or_else(|| json!({}), |seconds| json!({"retryAfterSeconds": seconds}));
     let status = json!({
         "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure", "code": refusal.status,
         "reason": reason, "message": "refused for the test", "details": details,

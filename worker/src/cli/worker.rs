@@ -55,6 +55,11 @@ pub struct Worker {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     leave_when_empty: Option<f64>,
 
+    /// Leave when this worker has had no work for so many seconds, whatever others have. Nothing is handed over: others get
+    /// its partitions
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "leave_when_empty")]
+    leave_when_idle: Option<f64>,
+
     /// When told to leave, finish what fits into so many seconds. Kubernetes' grace period, 30 s by default, must be 10 s longer
     #[arg(long, value_name = "SECONDS", default_value_t = 20.0, value_parser = seconds)]
     grace_seconds: f64,
@@ -146,6 +151,7 @@ impl Worker {
             segment_seconds: self.segment_seconds,
             grace: Duration::from_secs_f64(self.grace_seconds),
             leave_when_empty: self.leave_when_empty.map(Duration::from_secs_f64),
+            leave_when_idle: self.leave_when_idle.map(Duration::from_secs_f64),
             listen: self.listen,
             least_free: self.min_free / 100.0,
             keep: Keep { age: self.keep_for, count: self.keep_last },

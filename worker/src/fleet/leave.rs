@@ -1,11 +1,11 @@
-//! Whether the whole group has no work left, so that a worker may go.
+//! Whether a worker may go, since the whole group has no work left, or it has none itself.
 
 use framefleet_queue::lag::LagProbe;
 use framefleet_queue::{Connection, QueueError};
 use std::time::{Duration, Instant};
 
-/// Looks at the topics that a worker serves. It leaves when they were empty for so long, for everybody and not for this
-/// worker alone: what another one has in hand may come back.
+/// Looks at topics that a worker serves. It leaves when it had nothing to do and they were empty for so long, for everybody
+/// and not for this worker alone: what another one has in hand may come back. Without topics it goes by itself alone.
 #[derive(Debug)]
 pub struct LeaveWhenEmpty {
     after: Duration,

@@ -75,13 +75,19 @@ impl<'a> Session<'a> {
         let mut records = Vec::new();
         let mut patience = LOOK;
         while records.len() < MOST_AT_ONCE {
-            let Some(record) = self.reader.next(patience)? else { break };
+            let next = self.reader.next(patience).map_err(|error| match error {
+                QueueError::Topics { reason } => End::Anew(reason),
+                other => End::Failed(other),
+            })?;
+            let Some(record) = next else { break };
             records.push(record);
             patience = Duration::ZERO;
         }
         let now = Moment::now();
         let mut known = self.shared.known();
-        records.iter().for_each(|record| known.take(record, now));
+        for record in &records {
+            known.take(record, now);
+        }
         Ok(())
     }
 
@@ -125,9 +131,7 @@ impl<'a> Session<'a> {
     fn ask_about(&mut self, role: &Role, topic: &str) -> Result<()> {
         if let Role::Lane(lane) = role {
             let lags = self.probes.get(lane).map(LagProbe::ask).transpose()?.unwrap_or_default();
-            if lags.iter().all(|lag| lag.committed <= lag.end) {
-                self.begin(role, topic, lags.len() as u32, &lags)?;
-            }
+            self.begin(role, topic, lags.len() as u32, &lags)?;
             return Ok(self.shared.known().lane_stands(lane, &lags, Moment::now())?);
         }
         let partitions = self.reader.partitions(topic)?;

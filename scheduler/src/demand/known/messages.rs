@@ -12,6 +12,7 @@ use framefleet_contract::message::parse;
 use framefleet_contract::message::segment_task::SegmentTask;
 use framefleet_contract::message::submission::JobMessage;
 use framefleet_queue::Record;
+use jiff::Timestamp;
 
 /// In the place of a segment's number, where a message is about something else.
 const NO_SEGMENT: u32 = u32::MAX;
@@ -135,5 +136,5 @@ fn when(record: &Record, now: Moment) -> Second {
 
 /// Of a time such as `2026-03-01T12:00:00Z`, since 1970.
 fn milliseconds(time: &str) -> Option<i64> {
-    time.parse::<jiff::Timestamp>().ok().map(|time| time.as_millisecond())
+    time.parse().ok().map(Timestamp::as_millisecond)
 }
