@@ -1,11 +1,13 @@
-//! The fleets whose pools are sized: one for each Kafka cluster and prefix, however many pools and Secrets name it.
+//! The fleets whose pools are sized: one for each way to a Kafka cluster and prefix, however many pools and Secrets have it.
+//!
+//! Who reaches the same topics with other credentials is another fleet: nobody learns by naming brokers what others may read.
 
 use crate::cluster::in_words;
 use crate::conditions::Cause;
 use crate::demand::{Follower, Snapshot};
 use crate::pool::{Kafka, Role, WorkerPool};
 use framefleet_queue::Connection;
-use framefleet_queue::connection::settings;
+use framefleet_queue::connection::BROKERS_VARIABLE as BROKERS;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,25 +15,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Follows what waits for all pools.
-#[derive(Debug, Default)]
+#[derive(Default)]
+#[expect(missing_debug_implementations, reason = "it holds secrets")]
 pub struct Fleets {
     /// What the Secrets of pools say, by namespace and what the pool says of Kafka.
     secrets: HashMap<(String, Kafka), Known>,
     fleets: BTreeMap<FleetName, Followed>,
 }
 
-/// Brokers and prefix.
-pub type FleetName = (String, String);
+/// The variables of the Secret, and the prefix. Holds secrets: not to be printed.
+pub type FleetName = (BTreeMap<String, String>, String);
 
-#[derive(Debug)]
 struct Known {
     asked: Instant,
     settings: Result<BTreeMap<String, String>, Cause>,
 }
 
-#[derive(Debug)]
 struct Followed {
-    settings: BTreeMap<String, String>,
     queues: BTreeSet<String>,
     follower: Result<Follower, Cause>,
 }
@@ -41,20 +41,17 @@ const SECRET_PERIOD: Duration = Duration::from_mins(1);
 /// One that is missing is looked for again after so long.
 const MISSING_PERIOD: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(4);
-/// The key of a Secret that must be there.
-const BROKERS: &str = "FRAMEFLEET_BROKERS";
 
 impl Fleets {
     /// Follows the fleets of these pools and no others. Gives each pool's fleet, or why it has none.
     pub async fn follow(&mut self, client: &Client, pools: &[Arc<WorkerPool>]) -> Vec<Result<FleetName, Cause>> {
         let mut names = Vec::new();
-        let mut wanted: BTreeMap<FleetName, (BTreeMap<String, String>, BTreeSet<String>)> = BTreeMap::new();
+        let mut wanted: BTreeMap<FleetName, BTreeSet<String>> = BTreeMap::new();
         for pool in pools {
             let found = self.settings_of(client, pool).await;
-            names.push(found.map(|mut settings| {
-                let brokers = settings.remove(BROKERS).unwrap_or_default();
-                let name = (brokers, pool.spec.kafka.prefix.clone());
-                let (_, queues) = wanted.entry(name.clone()).or_insert_with(|| (settings, BTreeSet::new()));
+            names.push(found.map(|variables| {
+                let name = (variables, pool.spec.kafka.prefix.clone());
+                let queues = wanted.entry(name.clone()).or_default();
                 if pool.spec.roles.contains(&Role::Detect) {
                     queues.extend(pool.spec.queues.iter().map(|queue| queue.name.clone()));
                 }
@@ -66,12 +63,10 @@ impl Fleets {
         };
         self.secrets.retain(|key, _| used(key));
         self.fleets.retain(|name, followed| {
-            wanted.get(name).is_some_and(|(settings, queues)| {
-                followed.settings == *settings && followed.queues == *queues && followed.follower.is_ok()
-            })
+            wanted.get(name).is_some_and(|queues| followed.queues == *queues && followed.follower.is_ok())
         });
-        for (name, (settings, queues)) in wanted {
-            self.fleets.entry(name.clone()).or_insert_with(|| Followed::start(&name, settings, queues));
+        for (name, queues) in wanted {
+            self.fleets.entry(name.clone()).or_insert_with(|| Followed::start(&name, queues));
         }
         names
     }
@@ -109,21 +104,15 @@ impl Fleets {
 }
 
 impl Followed {
-    fn start((brokers, prefix): &FleetName, settings: BTreeMap<String, String>, queues: BTreeSet<String>) -> Self {
-        let connection = connection(brokers, prefix, &settings);
+    fn start((variables, prefix): &FleetName, queues: BTreeSet<String>) -> Self {
+        let connection = Connection::of_variables(variables.clone(), prefix)
+            .map_err(|error| Cause::new("KafkaSettingsRefused", error.to_string()));
         let follower = connection.and_then(|connection| {
             let failed = |e| Cause::new("NotFollowed", format!("the fleet cannot be followed: {e}"));
             Follower::start(&connection, queues.clone()).map_err(failed)
         });
-        Self { settings, queues, follower }
+        Self { queues, follower }
     }
-}
-
-/// As a worker reads its environment.
-fn connection(brokers: &str, prefix: &str, variables: &BTreeMap<String, String>) -> Result<Connection, Cause> {
-    let refused = |error: &dyn std::fmt::Display| Cause::new("KafkaSettingsRefused", error.to_string());
-    let settings = settings(None, variables.clone().into_iter(), &[]).map_err(|e| refused(&e))?;
-    Connection::new(brokers, prefix, settings).map_err(|e| refused(&e))
 }
 
 /// The variables in a Secret; otherwise why not, and whether that says nothing about the Secret.

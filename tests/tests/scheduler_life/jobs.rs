@@ -90,7 +90,7 @@ fn a_change_reaches_those_that_are_started_after_it() {
     };
     let (old, new) = (container(&first()), container(&pools.objects::<Job>().get("gpus-2").unwrap()));
     assert_eq!((old.0.as_str(), new.0.as_str()), ("framefleet", "framefleet:2"));
-    assert!(old.1.contains(&"--leave-when-idle=60".to_owned()) && new.1.contains(&"--leave-when-empty=7".to_owned()));
+    assert!(old.1.contains(&"--leave-when-idle=60".to_owned()) && new.1.contains(&"--leave-when-idle=7".to_owned()));
     assert_eq!(first().spec, before.spec);
 }
 
