@@ -208,13 +208,18 @@ impl<'a> Pools<'a> {
     }
 
     pub fn start_scheduler_as(&self, access: &Access) -> Scheduler {
+        self.start_scheduler_with(access, &[])
+    }
+
+    /// With these arguments more.
+    pub fn start_scheduler_with(&self, access: &Access, arguments: &[&str]) -> Scheduler {
         let number = self.schedulers.fetch_add(1, Ordering::Relaxed);
         let log = self.scratch.join(&format!("scheduler-{number}.log"));
         let file = File::create(&log).unwrap();
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(repository::program("framefleet-scheduler"));
         command.args(["run", "--period", "0.5", "--namespace", &self.namespace, "--lease-namespace", &self.namespace]);
-        command.args(["--listen", "127.0.0.1:0"]);
+        command.args(["--listen", "127.0.0.1:0"]).args(arguments);
         command.env("KUBECONFIG", access.kubeconfig());
         command.env("FRAMEFLEET_LOG", std::env::var("FRAMEFLEET_LOG").unwrap_or_else(|_| "info".to_owned()));
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);

@@ -46,17 +46,26 @@ struct Made {
 pub struct Refused {
     pub cause: Cause,
     pub generation: Option<i64>,
-    /// It passes by itself.
-    is_passing: bool,
+    remedy: Remedy,
     times: u32,
     until: f64,
 }
 
+/// What has to come before it can work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// It passes by itself.
+    Time,
+    /// Somebody must change something.
+    Somebody,
+}
+
 /// A Job that was made is seen by the watch after a moment, or was removed before it was.
 const SEEN_WITHIN: Duration = Duration::from_secs(30);
-/// After the first refusal; twice as long after each other one.
-const FIRST_PAUSE_S: f64 = 5.0;
-const LONGEST_PAUSE_S: f64 = 120.0;
+/// After the first refusal, and at most; twice as long after each other one.
+const PAUSES_S: [f64; 2] = [5.0, 120.0];
+/// The same after what passes by itself.
+const SHORT_PAUSES_S: [f64; 2] = [1.0, 15.0];
 /// What was wanted within so many seconds is one entry.
 const GRAIN_S: f64 = 15.0;
 const MOST_DECISIONS: usize = 10;
@@ -131,25 +140,19 @@ impl Memory {
         self.decisions.truncate(MOST_DECISIONS);
     }
 
-    /// Somebody has to change something before it works.
-    pub fn refuse(&mut self, cause: Cause, generation: Option<i64>) {
-        self.pause(cause, generation, false);
-    }
-
-    /// It may work the next time.
-    pub fn miss(&mut self, cause: Cause, generation: Option<i64>) {
-        self.pause(cause, generation, true);
-    }
-
-    fn pause(&mut self, cause: Cause, generation: Option<i64>, is_passing: bool) {
+    pub fn refuse(&mut self, cause: Cause, generation: Option<i64>, remedy: Remedy) {
         let times = self.refused.as_ref().map_or(0, |refused| refused.times) + 1;
-        let pause = (FIRST_PAUSE_S * f64::from(2_u32.saturating_pow(times.min(16) - 1))).min(LONGEST_PAUSE_S);
-        self.refused = Some(Refused { cause, generation, is_passing, times, until: seconds::now() + pause });
+        let [first, longest] = match remedy {
+            Remedy::Time => SHORT_PAUSES_S,
+            Remedy::Somebody => PAUSES_S,
+        };
+        let pause = (first * f64::from(2_u32.saturating_pow(times.min(16) - 1))).min(longest);
+        self.refused = Some(Refused { cause, generation, remedy, times, until: seconds::now() + pause });
     }
 
     /// Until then other pools get this one's work. What passes by itself is waited for instead.
     pub fn refused_until(&self) -> Option<f64> {
-        self.refused.as_ref().filter(|refused| !refused.is_passing).map(|refused| refused.until)
+        self.refused.as_ref().filter(|refused| refused.remedy == Remedy::Somebody).map(|refused| refused.until)
     }
 
     /// Whether it is time to try what was refused, or the pool has changed since.

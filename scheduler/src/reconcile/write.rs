@@ -1,6 +1,6 @@
 //! Everything that is written to the API server. Each call is given up before another scheduler could lead.
 
-use super::memory::Memory;
+use super::memory::{Memory, Remedy};
 use super::status;
 use crate::cluster::in_words;
 use crate::conditions::Cause;
@@ -111,13 +111,13 @@ impl Writer {
         let generation = pool.metadata.generation;
         let Some(cause) = error.cause() else {
             let message = format!("the API server: {error}; it is tried again");
-            return memory.miss(Cause::new("ApiServerError", message), generation);
+            return memory.refuse(Cause::new("ApiServerError", message), generation, Remedy::Time);
         };
         if memory.refused.as_ref().is_none_or(|refused| refused.cause != cause) {
             let event = event(&cause.reason, &cause.message);
             self.say(pool, Event { type_: EventType::Warning, ..event }).await;
         }
-        memory.refuse(cause, generation);
+        memory.refuse(cause, generation, Remedy::Somebody);
     }
 
     async fn size_jobs(

@@ -23,6 +23,8 @@ fn what_the_api_server_refuses_now_and_then_is_done_in_the_end_and_once() {
     refuse("GET", "/secrets/", 503, None, 1);
     refuse("GET", "/pods?", 500, None, 1);
     refuse("GET", "/workerpools?", 429, None, 1);
+    // After it all is well, and nothing of Deployments is told by which that could be seen.
+    refuse("GET", "watch=true", 500, None, 8);
     let scheduler = pools.start_scheduler_as(&proxy.access(&pools.access()));
     let said = pools.wait_for_reason("gpus", "Ready", "ApiServerError");
     assert!(!said.is_so && said.message.contains("refused for the test (409); it is tried again"), "{said:?}");

@@ -37,7 +37,7 @@ fn a_quota_that_refuses_pods_is_named_and_another_pool_gets_the_work_meanwhile()
     assert!(!said.is_so && said.message.contains("exceeded quota: quota"), "{said:?}");
     assert!(pools.wait_for_reason("cheap", "Ready", "Working").is_so, "one of them works");
     pools.wait_for_ready("dear", 2);
-    scheduler.wait_for_cycles(6);
+    scheduler.wait_for_cycles(4);
     assert_eq!((workers_of(&pools, "cheap"), workers_of(&pools, "dear")), (vec![3], vec![2]));
 
     raise(&pools, &json!({"requests.nvidia.com/gpu": "8"}));
@@ -71,7 +71,7 @@ fn nodes_are_waited_for_with_one_job() {
     assert!(!said.is_so && said.message.contains("nodes"), "{said:?}");
     let ready = pools.wait_for_reason("gpus", "Ready", "Unschedulable");
     assert_eq!((ready.is_so, ready.message), (false, said.message));
-    scheduler.wait_for_cycles(8);
+    scheduler.wait_for_cycles(4);
     assert_one_job_for_three(&pools);
     assert_eq!(pools.status("gpus").workers.pending, 3);
     pools.add_nodes(1);
@@ -103,7 +103,7 @@ fn a_paused_pool_stays_as_it_is() {
     assert!(said.is_so, "{said:?}");
     let ready = pools.wait_for_reason("gpus", "Ready", "Paused");
     assert!(!ready.is_so, "{ready:?}");
-    scheduler.wait_for_cycles(6);
+    scheduler.wait_for_cycles(4);
     assert_eq!(pools.jobs(), []);
     pools.change("gpus", json!({"paused": false}));
     pools.wait_for_ready("gpus", 3);
@@ -113,7 +113,7 @@ fn a_paused_pool_stays_as_it_is() {
     pools.change("gpus", json!({"paused": true, "minWorkers": 5}));
     pools.wait_for_reason("gpus", "Ready", "Paused");
     traffic.segments("second", SEGMENTS_FOR_THREE);
-    scheduler.wait_for_cycles(8);
+    scheduler.wait_for_cycles(4);
     assert_eq!(pools.pod_uids(), before);
     assert_one_job_for_three(&pools);
     pools.change("gpus", json!({"paused": false}));

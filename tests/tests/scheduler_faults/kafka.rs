@@ -85,7 +85,7 @@ fn while_the_broker_is_gone_nobody_is_started_or_stopped() {
         assert!(!said.is_so && said.message.contains("no answer about"), "{said:?}");
         assert_eq!(pools.wait_for_reason(pool, "Ready", "BrokerUnreachable").message, said.message);
     }
-    scheduler.wait_for_cycles(10);
+    scheduler.wait_for_cycles(4);
     assert_nothing_changed();
     broker.kill();
     pools.change("gpus", json!({"minWorkers": 4}));
@@ -144,7 +144,7 @@ fn what_a_group_has_committed_may_be_impossible_or_gone() {
     let said = pools.wait_for_reason("gpus", "KafkaAvailable", "OffsetsAhead");
     assert!(!said.is_so && said.message.contains("offset 500 of partition 0"), "{said:?}");
     traffic.end("first");
-    scheduler.wait_for_cycles(6);
+    scheduler.wait_for_cycles(4);
     assert_eq!(pools.pod_uids(), workers);
 
     traffic.segments("second", SEGMENTS_FOR_THREE);

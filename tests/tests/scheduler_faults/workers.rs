@@ -41,7 +41,7 @@ fn an_image_that_cannot_be_had_is_named_and_asked_for_once_until_there_is_anothe
     };
     wait::calmly("the pool is degraded", || is_told().is_some());
     wait::calmly("all three pods wait for it", || pools.status("gpus").workers.pending == 3);
-    scheduler.wait_for_cycles(8);
+    scheduler.wait_for_cycles(4);
     assert_one_job_for_three(&pools);
     assert!(!pools.condition("gpus", "Ready").unwrap().is_so);
 
@@ -72,7 +72,7 @@ fn a_template_that_is_no_pod_is_told_before_there_is_work() {
     for (pool, queue) in [("unreadable", "normal"), ("impossible", "high")] {
         traffic.segments_in(queue, pool, SEGMENTS_FOR_THREE);
     }
-    scheduler.wait_for_cycles(8);
+    scheduler.wait_for_cycles(4);
     assert_eq!(pools.jobs(), []);
     for pool in ["unreadable", "impossible"] {
         pools.change(
@@ -92,7 +92,7 @@ fn workers_whose_call_is_mistaken_are_started_once_until_they_are_called_otherwi
     let said = pools.wait_for_reason("gpus", "Degraded", "WorkersFail");
     assert!(said.is_so && said.message.contains("kubectl logs"), "{said:?}");
     assert!(!pools.wait_for_reason("gpus", "Ready", "WorkersFail").is_so);
-    scheduler.wait_for_cycles(8);
+    scheduler.wait_for_cycles(4);
     assert_one_job_for_three(&pools);
     assert_eq!(phases(&pools), ["Failed"; 3], "each was started once");
 
@@ -127,7 +127,7 @@ fn the_workers_of_the_minimum_stay_until_there_is_to_be_less_of_them_and_they_ar
     assert!(pools.jobs().iter().all(|job| !arguments(job).contains("--leave-when-idle")));
 
     pools.change("gpus", json!({"minWorkers": 1}));
-    scheduler.wait_for_cycles(6);
+    scheduler.wait_for_cycles(4);
     assert_eq!(pools.jobs().len(), 3, "what they have in hand is not known");
     let pods: Vec<Pod> = pools.pods();
     let of_job = |job: &str| {
@@ -144,7 +144,7 @@ fn the_workers_of_the_minimum_stay_until_there_is_to_be_less_of_them_and_they_ar
     };
     have_in_hand([0, 2, 1], &["gpus-2", "gpus-3"]);
     have_in_hand([0, 2, 0], &["gpus-2"]);
-    scheduler.wait_for_cycles(6);
+    scheduler.wait_for_cycles(4);
     assert_eq!(pools.job_names(), ["gpus-2"]);
     pools.change("gpus", json!({"minWorkers": 2}));
     pools.wait_for_ready("gpus", 2);

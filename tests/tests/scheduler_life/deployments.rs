@@ -28,7 +28,7 @@ fn a_deployment_shrinks_by_those_that_have_nothing_in_hand() {
 
     let workers = pods_of(&pools, "steady");
     traffic.end("first");
-    scheduler.wait_for_cycles(8);
+    scheduler.wait_for_cycles(4);
     assert_eq!(replicas(&pools, "steady"), 3, "what they have in hand is not known");
     let tell = |busy: &str| {
         for pod in &workers {
@@ -55,7 +55,7 @@ fn a_deployment_shrinks_by_those_that_have_nothing_in_hand() {
     assert_eq!(costs.get(&workers[1]).map(String::as_str), Some("2"));
     let told = || tell(&workers[1]);
     told();
-    scheduler.wait_for_cycles(6);
+    scheduler.wait_for_cycles(4);
     assert_eq!(pods_of(&pools, "steady"), workers[1..2], "work in hand is not disturbed");
     wait::calmly("it goes when it is idle", || {
         tell("nobody");
@@ -87,8 +87,8 @@ fn a_new_template_replaces_workers_at_the_end_of_their_segments() {
     let (pools, fleet) = (Pools::shared(), Fleet::on(Broker::shared()));
     pools.kafka_is_at(&Broker::shared().bootstrap());
     let orders = Orders::new(fleet.scratch(), "pace");
-    // Two seconds for a segment.
-    orders.give(&["decode @ sleep-80000"]);
+    // A second for a segment.
+    orders.give(&["decode @ sleep-40000"]);
     let mut setup = NodeSetup::of(pools.namespace(), "node").entrypoint("framefleet", repository::framefleet());
     for (name, value) in orders.environment() {
         setup = setup.env(name, value.to_str().unwrap());
