@@ -130,9 +130,9 @@ fn follow(brokers: &str, count: u32) -> Result<(), Failure> {
     let connection = Connection::new(brokers, PREFIX, BTreeMap::new())?;
     let begun = Instant::now();
     let follower = Follower::start(&connection, DEFAULT_QUEUES.map(str::to_owned))?;
-    while snapshot(&follower)?.trouble.is_some() {
+    while !snapshot(&follower)?.troubles.is_empty() {
         if begun.elapsed() > PATIENCE {
-            return Err(format!("still not known: {:?}", snapshot(&follower)?.trouble).into());
+            return Err(format!("still not known: {:?}", snapshot(&follower)?.troubles).into());
         }
         std::thread::sleep(Duration::from_millis(50));
     }

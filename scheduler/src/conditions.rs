@@ -1,5 +1,8 @@
 //! A pool's conditions, in words that a user can act on. Pure.
 
+#[cfg(test)]
+mod tests;
+
 use crate::observe::{State, Trouble};
 use crate::plan::{Finding, Limit, PoolPlan};
 use crate::seconds;

@@ -81,7 +81,7 @@ pub struct MissingPods {
 }
 
 /// A worker that is not ready after so many cold starts, or after [`PATIENCE_S`] at least, is not counted on.
-const PATIENCE_STARTS: f64 = 3.0;
+const PATIENCE_STARTS: f64 = 1.5;
 const PATIENCE_S: f64 = 600.0;
 
 /// Takes all objects apart by pool, `namespace/name`.

@@ -1,15 +1,18 @@
 //! How many workers each pool should have. Pure: the same numbers give the same answer, whatever the clock says.
 //!
 //! ```text
-//! S  waiting work, worker-seconds        L  arriving work, worker-seconds per second
-//! C  cold start      R  ready workers    D  drain_within      age  of the oldest waiting work
+//! t  now          C  cold start        R  ready workers        D  drain_within
+//! d  when a piece of work is due: by its deadline, or where it has none, D after it came and not before t + C + D/4
+//! W  what is served until it is done: what came before it, what lanes of less weight get meanwhile, and a part of what
+//!    is still to come; worker-seconds
 //! A  how much sooner than one that is asked for now the others are ready: R*C, and of each that comes, how long it has
 //!
-//! N1 = L + max(0, S + L*C - A) / H,     H = max(D - C - age, D/4)       the drain target
-//! N2 = max(0, W - A) / (d - t - C)                                      for each deadline d, W: all work ahead of it
-//! N  = ceil(max(N1, N2)), at most what the limits, the partitions and the pieces of work allow;
-//!      and of those that are ready, as many as the work needs without any start: min(R, L + S / max(D - age, D/4))
+//! N  = the least with N * (d - t - C) + A >= W for every d, at most what the limits, the partitions and the pieces allow
 //! ```
+//!
+//! Each piece is due at its own time: a fleet that is on its way is not made larger because the oldest work gets older. Nobody
+//! is bought for work that has not come: workers of Jobs would find nothing to do and leave, and a start costs more than a wait.
+//! A deadline takes the place of `drain_within`, so that work that has hours is not done in minutes at the price of minutes.
 //!
 //! All pools of a fleet are planned at once. Work goes, in the order in which it is served, first to workers that are there
 //! or coming, and what they cannot do in time to the pool where it costs least that still can. So no two pools buy workers
@@ -23,8 +26,8 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-use crate::demand::{Demand, Lane, LaneDemand, Model, Work};
-use sheet::{Sheet, Target};
+use crate::demand::{Arriving, Demand, Lane, LaneDemand, Model, Work};
+use sheet::{Piece, Sheet, Target};
 use std::collections::BTreeMap;
 
 /// One pool, as its specification and what was measured say.
@@ -152,10 +155,11 @@ pub fn plan(pools: &[Pool], demand: &Demand, observed: &[Observed], now: f64) ->
     let lanes = in_order_of_service(pools, demand);
     for (lane, of_lane) in &lanes {
         for arriving in &of_lane.arriving {
-            give_flow(&mut sheets, lane, &arriving.model, arriving.units_per_second);
+            give_flow(&mut sheets, lane, arriving);
         }
     }
-    for (lane, of_lane) in &lanes {
+    for (index, (lane, of_lane)) in lanes.iter().enumerate() {
+        sheets.iter_mut().for_each(|sheet| sheet.begin_lane(lane, &lanes[index + 1..]));
         for work in &of_lane.waiting {
             give_work(&mut sheets, lane, work, of_lane.partitions);
         }
@@ -172,17 +176,17 @@ fn in_order_of_service<'a>(pools: &[Pool], demand: &'a Demand) -> Vec<(&'a Lane,
 }
 
 /// What comes all the time goes to the cheapest pools, whoever does it now.
-fn give_flow(sheets: &mut [Sheet<'_>], lane: &Lane, model: &Model, units_per_second: f64) {
-    let mut buyers = buyers(sheets, lane, model, None);
-    buyers.retain(|offer| offer.cost.is_finite());
-    let mut left = units_per_second;
+fn give_flow(sheets: &mut [Sheet<'_>], lane: &Lane, arriving: &Arriving) {
+    let mut buyers = offers(sheets, lane, &arriving.model, None);
+    buyers.retain(|offer| offer.cost.is_finite() && sheets[offer.sheet].buys());
+    let mut left = arriving.units_per_second;
     for &Offer { sheet, cost, most } in &buyers {
         let taken = left.min(sheets[sheet].room_for_flow(most) / cost);
-        sheets[sheet].add_flow(taken * cost);
+        sheets[sheet].add_flow(lane, taken * cost);
         left -= taken;
     }
     if let Some(&Offer { sheet, cost, .. }) = buyers.first() {
-        sheets[sheet].add_flow(left * cost);
+        sheets[sheet].add_flow(lane, left * cost);
     }
 }
 
@@ -196,80 +200,70 @@ struct Offer {
     most: u32,
 }
 
-/// Work goes to workers that are there, and then to those that would have to be started; first where every target is met,
-/// then where only the deadline is, and at last to whoever there is.
+/// Work goes to workers that are there or coming, and then to those that would have to be started; first where its deadline
+/// is met, then where it would be done in the usual time, and at last to whoever serves its lane. The cheapest come first.
 fn give_work(sheets: &mut [Sheet<'_>], lane: &Lane, work: &Work, partitions: u32) {
-    let mut buyers = buyers(sheets, lane, &work.model, work.memory);
-    if buyers.iter().all(|offer| !offer.cost.is_finite()) {
-        if let Some(offer) = buyers.first() {
+    if work.memory.is_some() {
+        sheets.iter_mut().filter(|sheet| sheet.serves(lane)).for_each(|sheet| sheet.note_memory(work.memory));
+    }
+    let serving = offers(sheets, lane, &work.model, work.memory);
+    let buyers = || serving.iter().filter(|offer| sheets[offer.sheet].buys()).copied();
+    if serving.iter().all(|offer| !offer.cost.is_finite()) {
+        if let Some(offer) = buyers().next() {
             sheets[offer.sheet].measure();
         }
         return;
     }
-    buyers.retain(|offer| offer.cost.is_finite());
-    let offers: Vec<Offer> = there(sheets, lane, work).into_iter().chain(buyers).collect();
+    let there = serving.iter().map(|offer| Offer { most: sheets[offer.sheet].there(), ..*offer });
+    let able = there.filter(|offer| offer.most > 0).chain(buyers());
+    let able: Vec<Offer> = able.filter(|offer| offer.cost.is_finite()).collect();
     // Frames of a video that are not counted yet are some all the same.
     let units = work.units.max(f64::from(work.items)).max(f64::MIN_POSITIVE);
     let items_of = |part: f64| part / units * f64::from(work.items);
     let mut left = units;
     let targets: &[Target] = match work.deadline {
-        Some(_) => &[Target::DrainAndDeadline, Target::Deadline, Target::Drain],
+        Some(_) => &[Target::Deadline, Target::Drain],
         None => &[Target::Drain],
     };
     for &target in targets {
-        for offer in &offers {
+        for offer in &able {
             if left <= 0.0 {
                 return;
             }
             let most = offer.most.min(partitions_left(sheets, lane, offer.sheet, partitions));
             let sheet = &mut sheets[offer.sheet];
-            let taken = left.min(sheet.room(most, target, work.deadline) / offer.cost);
+            let piece = Piece { work, cost: offer.cost, target };
+            let taken = left.min(sheet.room(most, piece) / offer.cost);
             if taken > 0.0 {
-                sheet.add(taken * offer.cost, items_of(taken), work.deadline, target);
+                sheet.add(taken * offer.cost, items_of(taken), piece);
                 left -= taken;
             }
         }
     }
+    // What nobody can do in time is the cheapest pool's that has or may have workers, or else whoever's it should be.
+    let known = || serving.iter().filter(|offer| offer.cost.is_finite());
+    let mut working = known().filter(|offer| sheets[offer.sheet].buys() || sheets[offer.sheet].there() > 0);
     if left > 0.0
-        && let Some(offer) = offers.iter().find(|offer| offer.most > 0).or(offers.first())
+        && let Some(offer) = working.next().or_else(|| known().next())
     {
         let most = partitions_left(sheets, lane, offer.sheet, partitions);
         let sheet = &mut sheets[offer.sheet];
-        sheet.add(left * offer.cost, items_of(left), work.deadline, Target::Drain);
+        sheet.add(left * offer.cost, items_of(left), Piece { work, cost: offer.cost, target: Target::Drain });
         sheet.limit_to(most);
     }
 }
 
-/// Workers that are there or coming, the cheapest first.
-fn there(sheets: &[Sheet<'_>], lane: &Lane, work: &Work) -> Vec<Offer> {
-    let mut offers = offers(sheets, lane, &work.model, work.memory);
-    for offer in &mut offers {
-        offer.most = sheets[offer.sheet].there();
-    }
-    offers.retain(|offer| offer.most > 0 && offer.cost.is_finite());
-    offers
-}
-
-/// Pools that may have more workers or keep those that they have, the cheapest first. Where the cost is not known anywhere,
-/// it is infinite.
-fn buyers(sheets: &mut [Sheet<'_>], lane: &Lane, model: &Model, memory: Option<u64>) -> Vec<Offer> {
-    if memory.is_some() {
-        sheets.iter_mut().filter(|sheet| sheet.serves(lane)).for_each(|sheet| sheet.note_memory(memory));
-    }
-    let mut offers = offers(sheets, lane, model, memory);
-    offers.retain(|offer| sheets[offer.sheet].buys());
-    offers
-}
-
 /// All pools that serve a lane and have room for the model. What a frame costs a pool that never had the model is guessed
-/// from those that did, and then one worker finds out.
+/// from those that did, and then one worker finds out. What nobody had yet will hardly be cheaper than the cheapest model
+/// that a pool knows.
 fn offers(sheets: &[Sheet<'_>], lane: &Lane, model: &Model, memory: Option<u64>) -> Vec<Offer> {
     let serving = || sheets.iter().enumerate().filter(|(_, sheet)| sheet.serves(lane) && sheet.fits(memory));
     let known: Vec<f64> = serving().filter_map(|(_, sheet)| sheet.cost(model)).collect();
-    let guess = if known.is_empty() { f64::INFINITY } else { known.iter().sum::<f64>() / known.len() as f64 };
-    let offer = |(index, sheet): (usize, &Sheet<'_>)| match sheet.cost(model) {
-        Some(cost) => Offer { sheet: index, cost, most: sheet.limit() },
-        None => Offer { sheet: index, cost: guess, most: sheet.limit().min(1) },
+    let mean = (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64);
+    let offer = |(index, sheet): (usize, &Sheet<'_>)| match (sheet.cost(model), mean) {
+        (Some(cost), _) => Offer { sheet: index, cost, most: sheet.limit() },
+        (None, Some(mean)) => Offer { sheet: index, cost: mean, most: sheet.limit().min(1) },
+        (None, None) => Offer { sheet: index, cost: sheet.least_cost(), most: sheet.limit() },
     };
     let mut offers: Vec<Offer> = serving().map(offer).collect();
     let price = |offer: &Offer| {

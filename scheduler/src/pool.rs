@@ -85,7 +85,8 @@ pub struct WorkerPoolSpec {
     /// Never more workers than these. 0 lets those that are there finish, and starts none.
     #[schemars(range(min = 0, max = 10000))]
     pub max_workers: u32,
-    /// In what time work is done after it came, where workers can be had: 10m, 1h30m. At least 10s. By default 10m.
+    /// In what time work without a deadline is done after it came, where workers can be had: 10m, 1h30m. At least 10s. By
+    /// default 10m.
     #[serde(default = "default_drain_within")]
     #[schemars(schema_with = "template::duration")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('10s')").message("drainWithin must be at least 10s"))]

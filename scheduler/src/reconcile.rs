@@ -15,7 +15,7 @@ mod write;
 
 use crate::cluster::Cluster;
 use crate::conditions::Cause;
-use crate::demand::{Demand, Lane, Snapshot, Trouble};
+use crate::demand::{Demand, Lane, Snapshot};
 use crate::fleets::{FleetName, Fleets};
 use crate::lease::Leadership;
 use crate::observe::{self, Objects, State};
@@ -191,9 +191,8 @@ fn kafka_trouble(case: &Case, snapshot: Option<&Result<Snapshot, Cause>>) -> Opt
         (Ok(_), Some(Ok(snapshot))) => snapshot,
     };
     // What is not known of a queue is no matter to pools that do not serve it.
-    let unknown = lanes(&case.pool).into_keys().find_map(|lane| snapshot.demand.lanes.get(&lane)?.unknown.clone())?;
-    let trouble = snapshot.trouble.as_ref().map_or("NotKnown", Trouble::reason);
-    Some(Cause::new(trouble, unknown))
+    let troubles = lanes(&case.pool).into_keys().filter_map(|lane| snapshot.troubles.get(&lane).cloned());
+    troubles.min().map(|gravest| Cause::new(gravest.reason(), gravest.to_string()))
 }
 
 fn work_waits(pool: &Pool, demand: &Demand) -> bool {

@@ -15,7 +15,7 @@ mod program;
 mod programs;
 
 pub use access::Access;
-pub use api_proxy::{ApiProxy, Refusal};
+pub use api_proxy::{ApiProxy, LOST, Refusal};
 pub use kwok::Kwok;
 pub use node::{Node, NodeSetup};
 pub use node_pool::{NodePool, NodePoolSetup};

@@ -59,7 +59,7 @@ fn waiting(follower: &Follower, of: &Lane) -> Option<(f64, u32)> {
 }
 
 fn wait_until_known(follower: &Follower) {
-    wait::calmly("all is known", || snapshot(follower).trouble.is_none());
+    wait::calmly("all is known", || snapshot(follower).troubles.is_empty());
 }
 
 fn wait_for(follower: &Follower, of: &Lane, expected: (f64, u32)) {
@@ -67,7 +67,7 @@ fn wait_for(follower: &Follower, of: &Lane, expected: (f64, u32)) {
 }
 
 fn reason(follower: &Follower) -> (&'static str, String) {
-    let trouble = snapshot(follower).trouble;
+    let trouble = snapshot(follower).troubles.into_values().min();
     trouble.map_or(("", String::new()), |trouble| (trouble.reason(), trouble.to_string()))
 }
 

@@ -198,8 +198,8 @@ fn kubectl_shows_what_there_is_and_explains_what_can_be_said() {
 
     let explained = |field: &str| admin.kubectl(&["explain", field]).split_whitespace().collect::<Vec<_>>().join(" ");
     let drain_within = explained("workerpool.spec.drainWithin");
-    let text =
-        "In what time work is done after it came, where workers can be had: 10m, 1h30m. At least 10s. By default 10m.";
+    let text = "In what time work without a deadline is done after it came, where workers can be had: 10m, 1h30m. At \
+                least 10s. By default 10m.";
     assert!(drain_within.contains(text), "{drain_within}");
     assert!(explained("workerpool.spec.template.spec").contains("A PodSpec: kubectl explain pod.spec"));
     let whole = explained("workerpool");

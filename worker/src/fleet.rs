@@ -243,11 +243,12 @@ impl Crew {
                         std::thread::sleep(LOOK);
                         continue;
                     }
-                    if let Some(delivery) = intake.next(LOOK) {
+                    if let Some((delivery, turn)) = intake.next(LOOK) {
                         let begun = Instant::now();
                         worker.settle(delivery, |delivery| handle(&worker, delivery));
                         let labels = [("role", role_name.clone())];
                         metrics::histogram!("framefleet_message_seconds", &labels).record(begun.elapsed());
+                        intake.done(&turn, begun.elapsed());
                     }
                 }
             };

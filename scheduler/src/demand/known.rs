@@ -24,8 +24,8 @@ pub struct Snapshot {
     /// Those that live.
     pub workers: Vec<Heartbeat>,
     pub costs: Costs,
-    /// Why some of the demand is not known. Of several reasons the gravest.
-    pub trouble: Option<Trouble>,
+    /// Why what waits in some lanes is not known.
+    pub troubles: BTreeMap<Lane, Trouble>,
 }
 
 /// Now, by the clock on the wall and by one that never jumps.
@@ -225,16 +225,15 @@ impl Known {
 
     pub fn snapshot(&self, now: Moment) -> Snapshot {
         let in_hand = self.in_hand(now.instant);
-        let mut gravest = None;
+        let troubles: BTreeMap<Lane, Trouble> =
+            self.lanes.keys().filter_map(|lane| Some((lane.clone(), self.trouble_of(lane, now.instant)?))).collect();
         let demand = |(lane, known): (&Lane, &LaneKnown)| {
-            let trouble = self.trouble_of(lane, now.instant);
-            let unknown = trouble.as_ref().map(ToString::to_string);
-            gravest = [gravest.take(), trouble].into_iter().flatten().min();
+            let unknown = troubles.get(lane).map(ToString::to_string);
             (lane.clone(), LaneDemand { unknown, ..known.demand(&self.jobs, &in_hand, now) })
         };
         let demand = Demand { lanes: self.lanes.iter().map(demand).collect() };
         let workers = self.roster.alive(now.instant).into_iter().cloned().collect();
-        Snapshot { demand, workers, costs: self.costs.clone(), trouble: gravest }
+        Snapshot { demand, workers, costs: self.costs.clone(), troubles }
     }
 
     /// Frames that are done of what workers have in hand.

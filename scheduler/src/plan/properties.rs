@@ -42,11 +42,14 @@ fn any_work() -> impl Strategy<Value = Work> {
 }
 
 fn any_demand() -> impl Strategy<Value = Demand> {
-    (prop::collection::vec(any_work(), 0..8), 0.0..3000.0_f64, 1_u32..200).prop_map(|(waiting, rate, partitions)| {
-        let arriving = vec![Arriving { model: model(), units_per_second: rate }];
-        let lane = LaneDemand { unknown: None, waiting, arriving, partitions };
-        Demand { lanes: BTreeMap::from([(normal(), lane)]) }
-    })
+    (prop::collection::vec(any_work(), 0..8), 0.0..3000.0_f64, 1_u32..200).prop_map(
+        |(mut waiting, rate, partitions)| {
+            waiting.sort_by(|a, b| a.since.total_cmp(&b.since));
+            let arriving = vec![Arriving { model: model(), units_per_second: rate }];
+            let lane = LaneDemand { unknown: None, waiting, arriving, partitions };
+            Demand { lanes: BTreeMap::from([(normal(), lane)]) }
+        },
+    )
 }
 
 fn any_observed() -> impl Strategy<Value = Observed> {
@@ -117,10 +120,17 @@ proptest! {
     #[test]
     fn no_second_worker_is_asked_for_while_the_first_comes(
         pools in any_pools(),
-        demand in any_demand(),
+        mut demand in any_demand(),
         seen in prop::collection::vec(any_observed(), 4),
     ) {
+        if pools.len() > 1 {
+            // Workers that were bought may be cheaper than those that had the work before, and then give way to what is urgent.
+            demand.lanes.values_mut().flat_map(|lane| &mut lane.waiting).for_each(|work| work.deadline = None);
+        }
         let mut seen: Vec<Observed> = seen[..pools.len()].to_vec();
+        for (pool, seen) in pools.iter().zip(&mut seen) {
+            seen.coming_for = seen.coming_for.min(f64::from(seen.coming) * pool.cold_start);
+        }
         for (plan, seen) in plan(&pools, &demand, &seen, NOW).iter().zip(&mut seen) {
             seen.coming += plan.create;
         }

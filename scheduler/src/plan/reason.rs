@@ -50,8 +50,11 @@ fn numbers(sheet: &Sheet<'_>, plan: &PoolPlan) -> String {
         (false, true) => format!("{:.2} workers' work arriving", plan.arriving),
         (true, true) => format!("{:.0} worker-s waiting, {:.2} workers' work arriving", plan.work, plan.arriving),
     };
-    if plan.work > 0.0 {
+    if sheet.has_undated {
         let _ = write!(said, ", drain within {:.0} s", sheet.pool.drain_within);
+    }
+    if let Some(deadline) = sheet.first_deadline {
+        let _ = write!(said, ", first deadline in {:.0} s", deadline - sheet.now);
     }
     if plan.desired > plan.wanted {
         let _ = write!(said, ": {}, kept at {} for now", workers(plan.wanted), plan.desired);

@@ -1,8 +1,9 @@
 //! One pool's part of the work, while it is being given out.
 
 use super::{Finding, Limit, Observed, Pool, PoolPlan, reason};
-use crate::demand::{Demand, Lane, Model};
+use crate::demand::{Demand, Lane, LaneDemand, Model, Work};
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 /// In seconds of the pool's workers.
 #[derive(Debug)]
@@ -12,33 +13,76 @@ pub struct Sheet<'a> {
     pub now: f64,
     /// Why nothing is changed, where it is not.
     held: Option<String>,
-    /// Of the oldest work that waits in its lanes.
+    /// Of the oldest work without a deadline that waits in its lanes.
     pub age: f64,
     /// L: work that comes, workers.
     pub flow: f64,
+    flows: BTreeMap<Lane, f64>,
     /// S: work that waits.
     pub work: f64,
     items: f64,
-    /// N2: workers that the deadlines need.
-    by_deadline: f64,
-    /// The same for workers that need no start.
-    by_deadline_if_ready: f64,
+    /// Some of it has no deadline.
+    pub has_undated: bool,
+    pub first_deadline: Option<f64>,
+    /// Of the lane whose work is being given out.
+    lane: LaneShare,
+    /// Workers that do all that it was given by when it is due.
+    in_time: f64,
+    /// Some work will not be done within the usual time: a start takes too long, and those that are there are too few.
+    is_too_late: bool,
     /// Of work whose deadline cannot be met: how much, and the earliest.
     at_risk: Option<(f64, f64)>,
+    /// It gets a model whose cost here is a guess, or not even that.
     is_measuring: bool,
     is_too_small: bool,
     /// The most partitions that any of its lanes has for it.
     partitions: u32,
 }
 
+/// How a lane's work is served beside that of others.
+#[derive(Debug, Default)]
+struct LaneShare {
+    /// What was given of it.
+    given: f64,
+    /// What lanes of less weight have, and get for each second that this one gets.
+    below: f64,
+    below_per_second: f64,
+    /// Workers that are busy with what comes meanwhile and is served before it.
+    ahead: f64,
+}
+
+/// Work that a pool is to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Piece<'a> {
+    pub work: &'a Work,
+    /// Seconds of a worker for each unit.
+    pub cost: f64,
+    pub target: Target,
+}
+
 /// What work that is given to a pool must meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    DrainAndDeadline,
     Deadline,
     /// The deadline, if there is one, is not met.
     Drain,
 }
+
+/// When something is due, seconds from now, and how long a start takes.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    left: f64,
+    start: f64,
+}
+
+/// A part of the time that is left is kept: nodes boot late, and workers never have quite equal parts of the work.
+const RESERVE: f64 = 0.1;
+/// What is still to come in a lane is served after what waits there. But a worker whose partitions hold nothing old any more
+/// goes on with it, while others still have what is old. So a part of it counts.
+const OWN_FLOW: f64 = 0.5;
+/// A lane of less weight gets more than its weight says: whoever has nothing else in its partitions takes a piece of it, and
+/// has that in hand when something of more weight comes. The simulator's day says how much.
+const BELOW: f64 = 2.0;
 
 /// What is needed is a whole number of workers, but for the last digits.
 const ROUNDING: f64 = 1e-9;
@@ -49,7 +93,8 @@ impl<'a> Sheet<'a> {
         let unknown = lanes().find_map(|(lane, of_lane)| Some(format!("{lane}: {}", of_lane.unknown.as_ref()?)));
         let missing = pool.serves.keys().find(|lane| !demand.lanes.contains_key(*lane));
         let missing = missing.map(|lane| format!("{lane}: nothing is known yet"));
-        let oldest = lanes().flat_map(|(_, of_lane)| &of_lane.waiting).map(|work| work.since).fold(now, f64::min);
+        let waiting = lanes().flat_map(|(_, of_lane)| &of_lane.waiting);
+        let oldest = waiting.filter(|work| work.deadline.is_none()).map(|work| work.since).fold(now, f64::min);
         Self {
             pool,
             seen,
@@ -57,10 +102,14 @@ impl<'a> Sheet<'a> {
             held: seen.unknown.clone().or(unknown).or(missing),
             age: now - oldest,
             flow: 0.0,
+            flows: BTreeMap::new(),
+            lane: LaneShare::default(),
             work: 0.0,
             items: 0.0,
-            by_deadline: 0.0,
-            by_deadline_if_ready: 0.0,
+            has_undated: false,
+            first_deadline: None,
+            in_time: 0.0,
+            is_too_late: false,
             at_risk: None,
             is_measuring: false,
             is_too_small: false,
@@ -85,6 +134,11 @@ impl<'a> Sheet<'a> {
 
     pub fn cost(&self, model: &Model) -> Option<f64> {
         self.pool.cost.get(model).copied()
+    }
+
+    /// Of the cheapest model that is known here; infinite where none is.
+    pub fn least_cost(&self) -> f64 {
+        self.pool.cost.values().copied().fold(f64::INFINITY, f64::min)
     }
 
     pub fn price(&self) -> f64 {
@@ -130,68 +184,104 @@ impl<'a> Sheet<'a> {
         self.seen.not_before.is_some_and(|time| time > self.now)
     }
 
-    /// H: the time in which workers that are started now do what waits.
-    pub fn horizon(&self) -> f64 {
-        self.usual_horizon().max(self.pool.drain_within / 4.0)
+    /// To be called before a lane's work is given out. `lower`: lanes of no more weight, which get their part meanwhile.
+    pub fn begin_lane(&mut self, lane: &Lane, lower: &[(&Lane, &LaneDemand)]) {
+        self.lane = LaneShare::default();
+        let pool = self.pool;
+        let weight_of = |lane: &Lane| pool.serves.get(lane).map(|weight| f64::from(*weight));
+        let Some(weight) = weight_of(lane) else { return };
+        for (other, flow) in &self.flows {
+            let of_other = weight_of(other).unwrap_or(0.0);
+            if other == lane {
+                self.lane.ahead += OWN_FLOW * flow;
+            } else if of_other > weight {
+                self.lane.ahead += flow * of_other / (of_other + weight);
+            }
+        }
+        for (other, of_other) in lower {
+            let Some(of_weight) = weight_of(other) else { continue };
+            let seconds = |work: &Work| work.units * pool.cost.get(&work.model).copied().unwrap_or(0.0);
+            let waiting: f64 = of_other.waiting.iter().map(seconds).sum();
+            if waiting > 0.0 {
+                self.lane.below += waiting;
+                self.lane.below_per_second += BELOW * of_weight / weight;
+            }
+        }
     }
 
-    fn usual_horizon(&self) -> f64 {
-        self.pool.drain_within - self.pool.cold_start - self.age
+    fn due(&self, piece: Piece<'_>) -> Due {
+        let (drain_within, start) = (self.pool.drain_within, self.pool.cold_start);
+        // The last piece may be begun when all others are done, in a worker that is full.
+        let last = piece.cost * piece.work.units / f64::from(piece.work.items.max(1)) * f64::from(self.pool.slots);
+        let kept = 1.0 - RESERVE;
+        match (piece.target, piece.work.deadline) {
+            (Target::Deadline, Some(deadline)) => {
+                Due { left: (deadline - self.now) * kept - last, start: self.start_for_deadline() }
+            }
+            _ => {
+                let left = piece.work.since + drain_within * kept - self.now - last;
+                Due { left: left.max(self.soonest()), start }
+            }
+        }
     }
 
-    /// N1, not rounded.
-    fn for_drain(&self) -> f64 {
-        self.flow + (self.work + self.flow * self.pool.cold_start - self.advance()).max(0.0) / self.horizon()
+    /// Nothing is due sooner than this because it is old: otherwise what is old would ask for everything there is.
+    fn soonest(&self) -> f64 {
+        self.pool.cold_start + self.pool.drain_within / 4.0
     }
 
-    /// A: the work that workers which are ready or coming do before one that is asked for now could begin. Without those that
-    /// come, each moment that they take would ask for more.
-    fn advance(&self) -> f64 {
-        let coming = self.seen.coming_for.min(f64::from(self.seen.coming) * self.pool.cold_start);
-        f64::from(self.seen.ready) * self.pool.cold_start + coming
+    /// Work that one of those that come does by then, on average.
+    fn done_by_coming(&self, due: Due) -> f64 {
+        let waited = self.seen.coming_for / f64::from(self.seen.coming.max(1));
+        (due.left - (self.pool.cold_start - waited).max(0.0)).max(0.0)
     }
 
-    /// The same, of a start that takes so long, and no longer than until a deadline.
-    fn advance_before(&self, left: f64, start: f64) -> f64 {
-        let ready = f64::from(self.seen.ready) * left.min(start);
-        let coming = self.advance() - f64::from(self.seen.ready) * self.pool.cold_start;
-        ready.max(0.0) + if left > start { coming } else { 0.0 }
+    /// What so many workers have done by then, where those that are not there are started now.
+    fn done(&self, workers: f64, due: Due) -> f64 {
+        let ready = f64::from(self.seen.ready).min(workers);
+        let coming = f64::from(self.seen.coming).min(workers - ready);
+        let started = workers - ready - coming;
+        ready * due.left.max(0.0) + coming * self.done_by_coming(due) + started * (due.left - due.start).max(0.0)
     }
 
-    /// Workers that are ready need no start: without these, work that they do before another could come would count as
-    /// nothing, and they would be taken away from it.
-    fn to_keep(&self) -> f64 {
-        let left = (self.pool.drain_within - self.age).max(self.pool.drain_within / 4.0);
-        (self.flow + self.work / left).max(self.by_deadline_if_ready).min(f64::from(self.seen.ready))
+    /// The fewest workers that have done so much by then, or as many as are of use where none have.
+    fn workers_for(&self, work: f64, due: Due) -> f64 {
+        let (ready, coming) = (f64::from(self.seen.ready), f64::from(self.seen.coming));
+        if due.left <= 0.0 {
+            return 0.0;
+        }
+        let left = work - ready * due.left;
+        if left <= 0.0 {
+            return work / due.left;
+        }
+        let by_coming = self.done_by_coming(due);
+        if left <= coming * by_coming {
+            return ready + left / by_coming;
+        }
+        let there = ready + if by_coming > 0.0 { coming } else { 0.0 };
+        if due.left <= due.start { there } else { there + (left - coming * by_coming) / (due.left - due.start) }
+    }
+
+    /// All that is served until the work that was given so far is done.
+    fn ahead(&self, due: Due) -> f64 {
+        let below = (self.lane.given * self.lane.below_per_second).min(self.lane.below);
+        self.work + below + self.lane.ahead * due.left.max(0.0)
     }
 
     pub fn room_for_flow(&self, workers: u32) -> f64 {
         (f64::from(workers) - self.flow).max(0.0)
     }
 
-    pub fn add_flow(&mut self, workers: f64) {
+    pub fn add_flow(&mut self, lane: &Lane, workers: f64) {
         self.flow += workers;
+        *self.flows.entry(lane.clone()).or_default() += workers;
     }
 
     /// How much more so many workers can do in time.
-    pub fn room(&self, workers: u32, target: Target, deadline: Option<f64>) -> f64 {
-        let drain = (f64::from(workers) - self.flow) * self.horizon() + self.advance()
-            - self.flow * self.pool.cold_start
-            - self.work;
-        let before_deadline =
-            deadline.map_or(f64::INFINITY, |deadline| self.done_by(deadline, f64::from(workers)) - self.work);
-        let room = match target {
-            Target::DrainAndDeadline => drain.min(before_deadline),
-            Target::Deadline => before_deadline,
-            Target::Drain => drain,
-        };
-        room.max(0.0)
-    }
-
-    /// What so many workers have done at a deadline, where those that are not ready are started now.
-    fn done_by(&self, deadline: f64, workers: f64) -> f64 {
-        let (left, start) = (deadline - self.now, self.start_for_deadline());
-        (self.advance_before(left, start) + workers * (left - start).max(0.0)).max(0.0)
+    pub fn room(&self, workers: u32, piece: Piece<'_>) -> f64 {
+        let due = self.due(piece);
+        let room = self.done(f64::from(workers), due) - self.ahead(due);
+        (room / (1.0 + self.lane.below_per_second)).max(0.0)
     }
 
     /// Spot nodes may go while they work, so that there must be time for another start.
@@ -200,23 +290,27 @@ impl<'a> Sheet<'a> {
     }
 
     /// Takes work; what is not meant for its deadline is at risk.
-    pub fn add(&mut self, work: f64, items: f64, deadline: Option<f64>, target: Target) {
-        self.work += work;
+    pub fn add(&mut self, seconds: f64, items: f64, piece: Piece<'_>) {
+        self.work += seconds;
+        self.lane.given += seconds;
         self.items += items;
-        let Some(deadline) = deadline else { return };
-        if target == Target::Drain {
+        match piece.work.deadline {
+            Some(deadline) => {
+                self.first_deadline = Some(self.first_deadline.map_or(deadline, |first| first.min(deadline)))
+            }
+            None => self.has_undated = true,
+        }
+        self.is_measuring |= self.cost(&piece.work.model).is_none();
+        if let Some(deadline) = piece.work.deadline.filter(|_| piece.target == Target::Drain) {
             let (so_far, earliest) = self.at_risk.unwrap_or((0.0, f64::INFINITY));
-            self.at_risk = Some((so_far + work, earliest.min(deadline)));
-            return;
+            self.at_risk = Some((so_far + seconds, earliest.min(deadline)));
         }
-        let (left, start) = (deadline - self.now, self.start_for_deadline());
-        if left > 0.0 {
-            self.by_deadline_if_ready = self.by_deadline_if_ready.max(self.work / left);
+        let due = self.due(piece);
+        let usual = Due { left: piece.work.since + self.pool.drain_within - self.now, ..due };
+        if piece.work.deadline.is_none() && usual.left < self.soonest() {
+            self.is_too_late |= self.ahead(usual) > self.done(f64::from(self.there()), usual);
         }
-        if left > start {
-            let before = self.advance_before(left, start);
-            self.by_deadline = self.by_deadline.max((self.work - before).max(0.0) / (left - start));
-        }
+        self.in_time = self.in_time.max(self.workers_for(self.ahead(due), due));
     }
 
     /// One worker finds out what a frame costs.
@@ -239,7 +333,9 @@ impl<'a> Sheet<'a> {
             // What comes is worth workers that stay; those that leave when nothing waits would come and go.
             return 0;
         }
-        (self.for_drain().max(self.by_deadline).max(self.to_keep()) - ROUNDING).ceil().max(0.0) as u32
+        // Jobs need none for what has not come yet: they would find nothing to do, and leave.
+        let flow = if self.pool.leaves_by_itself { 0.0 } else { self.flow };
+        (self.in_time.max(flow) - ROUNDING).ceil().max(0.0) as u32
     }
 
     /// As many workers as are of use, and what kept it from more.
@@ -287,7 +383,7 @@ impl<'a> Sheet<'a> {
         if self.is_measuring {
             findings.push(Finding::Measuring);
         }
-        if self.work > 0.0 && self.usual_horizon() < self.pool.drain_within / 4.0 {
+        if self.is_too_late {
             findings.push(Finding::DrainTargetImpossible);
         }
         if let Some((worker_seconds, earliest)) = self.at_risk {

@@ -30,7 +30,8 @@ pub(super) fn pool(name: &str, price: f64) -> Pool {
     }
 }
 
-/// So many worker-seconds of the pools above, in pieces of ten, that came now.
+/// So many worker-seconds of the pools above, in pieces of ten, that came now. Of ten minutes a tenth is kept, and twenty
+/// seconds for the last piece: 520 are left, and 460 for workers that take a minute to start.
 pub(super) fn work(worker_seconds: f64) -> Work {
     Work {
         model: model(),
@@ -60,29 +61,29 @@ fn plan_one(pool: &Pool, demand: &Demand, seen: &Observed) -> PoolPlan {
 #[test]
 fn what_waits_is_drained_in_the_time_that_a_start_leaves() {
     let answer = plan_one(&pool("a", 1.0), &demand(vec![work(5400.0)]), &ready(0));
-    assert_eq!((answer.wanted, answer.create, answer.surplus), (10, 10, 0));
-    assert_eq!(answer.reason, "5400 worker-s waiting, drain within 600 s: 10 workers");
+    assert_eq!((answer.wanted, answer.create, answer.surplus), (12, 12, 0));
+    assert_eq!(answer.reason, "5400 worker-s waiting, drain within 600 s: 12 workers");
 }
 
 #[test]
 fn workers_that_are_ready_work_while_others_start() {
-    // Ten do 600 in the minute that others take; 3000 of 5400 are left for 540 s, and 4800 would be.
-    let answer = plan_one(&pool("a", 1.0), &demand(vec![work(6540.0)]), &ready(10));
-    assert_eq!((answer.wanted, answer.create), (11, 1));
+    // Ten do 5200 in the 520 s, and another one that starts now 460.
+    let created = |waiting| plan_one(&pool("a", 1.0), &demand(vec![work(waiting)]), &ready(10)).create;
+    assert_eq!([created(5200.0), created(5650.0), created(5670.0)], [0, 1, 2]);
 }
 
 #[test]
 fn workers_that_come_are_not_asked_for_twice() {
     let seen = Observed { ready: 2, coming: 7, ..Observed::default() };
-    let answer = plan_one(&pool("a", 1.0), &demand(vec![work(5400.0)]), &seen);
+    let answer = plan_one(&pool("a", 1.0), &demand(vec![work(4600.0)]), &seen);
     assert_eq!((answer.wanted, answer.create), (10, 1));
 }
 
 #[test]
 fn the_time_for_which_workers_have_been_coming_counts() {
     for waited in [0.0, 20.0, 40.0, 60.0, 80.0] {
-        let old = Work { since: NOW - waited, ..work(5400.0) };
-        let seen = Observed { coming: 10, coming_for: 10.0 * waited, ..Observed::default() };
+        let old = Work { since: NOW - waited, ..work(12.0 * 460.0) };
+        let seen = Observed { coming: 12, coming_for: 12.0 * waited.min(60.0), ..Observed::default() };
         let answer = plan_one(&pool("a", 1.0), &demand(vec![old]), &seen);
         assert_eq!(answer.create, u32::from(waited > 60.0), "asked for {waited} s ago: {}", answer.reason);
     }
@@ -136,7 +137,25 @@ fn an_unknown_cost_is_measured_by_one_worker() {
     // Where another pool knows it, one worker of a cheaper one finds out, and the rest goes to the one that knows.
     let pools = [new, pool("b", 2.0)];
     let answers = plan(&pools, &demand(vec![work(5400.0)]), &[ready(0), ready(0)], NOW);
-    assert_eq!((answers[0].create, answers[1].create), (1, 9));
+    assert_eq!((answers[0].create, answers[1].create), (1, 11));
+    assert!(answers[0].findings.contains(&Finding::Measuring) && !answers[1].findings.contains(&Finding::Measuring));
+}
+
+#[test]
+fn a_model_that_nobody_had_yet_costs_no_less_than_the_cheapest_that_is_known() {
+    let cost = BTreeMap::from([(Model::new("small"), 0.002), (Model::new("large"), 0.05)]);
+    let new = Pool { cost, ..pool("a", 1.0) };
+    let answer = plan_one(&new, &demand(vec![work(5400.0)]), &ready(0));
+    assert_eq!((answer.create, answer.work.round()), (3, 1080.0), "a fifth of what it turns out to be");
+    assert!(answer.findings.contains(&Finding::Measuring));
+}
+
+#[test]
+fn work_is_due_when_its_own_time_is_over() {
+    let waiting = |first: f64| vec![Work { since: NOW - 400.0, ..work(first) }, work(2300.0)];
+    let wanted = |first| plan_one(&pool("a", 1.0), &demand(waiting(first)), &ready(0)).wanted;
+    // The old has 150 s after a start, the least that there is, and the new 460.
+    assert_eq!([wanted(150.0), wanted(900.0), wanted(1200.0)], [6, 7, 8]);
 }
 
 #[test]
@@ -146,11 +165,11 @@ fn the_cheapest_pool_that_is_large_enough_is_taken_and_the_next_when_it_is_full(
     let seen = [ready(0), ready(0), ready(0)];
     let created =
         |waiting| plan(&pools, &demand(waiting), &seen, NOW).iter().map(|plan| plan.create).collect::<Vec<_>>();
-    assert_eq!(created(vec![work(540.0 * 3.0)]), [0, 3, 0]);
-    assert_eq!(created(vec![work(540.0 * 9.0)]), [0, 4, 5]);
+    assert_eq!(created(vec![work(460.0 * 3.0)]), [0, 3, 0]);
+    assert_eq!(created(vec![work(460.0 * 9.0)]), [0, 4, 5]);
     // Twice as slow is dearer than its price says.
     let slow = Pool { cost: BTreeMap::from([(model(), 0.04)]), ..small };
-    let answers = plan(&[pool("cheap", 2.0), slow], &demand(vec![work(540.0)]), &seen[..2], NOW);
+    let answers = plan(&[pool("cheap", 2.0), slow], &demand(vec![work(460.0)]), &seen[..2], NOW);
     assert_eq!((answers[0].create, answers[1].create), (1, 0));
 }
 
@@ -158,7 +177,7 @@ fn the_cheapest_pool_that_is_large_enough_is_taken_and_the_next_when_it_is_full(
 fn a_model_goes_where_it_fits() {
     let small = Pool { memory: Some(8 << 30), ..pool("small", 1.0) };
     let large = Pool { memory: Some(80 << 30), ..pool("large", 4.0) };
-    let heavy = Work { memory: Some(20 << 30), ..work(540.0) };
+    let heavy = Work { memory: Some(20 << 30), ..work(460.0) };
     let answers = plan(&[small, large], &demand(vec![heavy]), &[ready(0), ready(0)], NOW);
     assert_eq!((answers[0].create, answers[1].create), (0, 1));
     assert!(answers[0].findings.contains(&Finding::ModelTooLarge));
@@ -167,7 +186,7 @@ fn a_model_goes_where_it_fits() {
 #[test]
 fn workers_of_any_pool_that_are_there_are_used_before_others_are_bought() {
     let pools = [pool("cheap", 1.0), pool("dear", 3.0)];
-    let answers = plan(&pools, &demand(vec![work(540.0 * 5.0)]), &[ready(0), ready(5)], NOW);
+    let answers = plan(&pools, &demand(vec![work(520.0 * 5.0)]), &[ready(0), ready(5)], NOW);
     assert_eq!((answers[0].create, answers[1].create, answers[1].wanted), (0, 0, 5));
 }
 
@@ -180,17 +199,38 @@ fn spot_is_taken_while_it_can_be_lost_once_and_on_demand_when_not() {
         let answers = plan(&[spot.clone(), steady.clone()], &demand(vec![due]), &[ready(0), ready(0)], NOW);
         (answers[0].create, answers[1].create)
     };
-    assert_eq!(created(3600.0), (3, 0));
-    assert_eq!(created(500.0), (0, 5));
+    assert_eq!(created(3600.0), (1, 0));
+    assert_eq!(created(500.0), (0, 7), "430 s are left, and 130 after a start");
 }
 
 #[test]
 fn a_deadline_needs_as_many_workers_as_do_all_that_is_served_before_it() {
     let relaxed = Pool { drain_within: 36_000.0, ..pool("a", 1.0) };
-    let due = Work { deadline: Some(NOW + 660.0), ..work(3000.0) };
-    let answer = plan_one(&relaxed, &demand(vec![work(3000.0), due]), &ready(0));
+    let due = Work { deadline: Some(NOW + 600.0), ..work(2300.0) };
+    let answer = plan_one(&relaxed, &demand(vec![work(2300.0), due]), &ready(0));
     assert_eq!(answer.wanted, 10);
     assert!(!answer.findings.iter().any(|finding| matches!(finding, Finding::DeadlineAtRisk { .. })));
+}
+
+#[test]
+fn work_with_a_late_deadline_need_not_be_done_within_the_usual_time() {
+    let archive = Work { deadline: Some(NOW + 36_000.0), ..work(50_000.0) };
+    let answer = plan_one(&pool("a", 1.0), &demand(vec![archive]), &ready(0));
+    assert_eq!(answer.reason, "50000 worker-s waiting, first deadline in 36000 s: 2 workers");
+}
+
+#[test]
+fn what_a_lane_of_less_weight_gets_meanwhile_is_counted() {
+    let low = Lane::Detect("low".to_owned());
+    let both = Pool { serves: BTreeMap::from([(normal(), 4), (low.clone(), 1)]), ..pool("a", 1.0) };
+    let wanted = |archived: f64| {
+        let mut demand = demand(vec![work(4600.0)]);
+        let archive = Work { deadline: Some(NOW + 360_000.0), ..work(archived) };
+        let of_low = LaneDemand { waiting: vec![archive], partitions: 96, ..LaneDemand::default() };
+        demand.lanes.insert(low.clone(), of_low);
+        plan_one(&both, &demand, &ready(0)).wanted
+    };
+    assert_eq!([wanted(0.0), wanted(460.0), wanted(50_000.0)], [10, 11, 15]);
 }
 
 #[test]
@@ -211,6 +251,11 @@ fn a_target_that_a_start_does_not_leave_time_for_is_said_to_be_impossible() {
     let answer = plan_one(&hasty, &demand(vec![work(100.0)]), &ready(0));
     assert_eq!(answer.wanted, 5, "ten seconds, and as many as there are pieces for: 10 pieces, 2 at once");
     assert!(answer.findings.contains(&Finding::DrainTargetImpossible));
+    // Of ten minutes half of one is left, which is enough for workers that are there.
+    let old = demand(vec![Work { since: NOW - 570.0, ..work(100.0) }]);
+    let is_impossible =
+        |workers| plan_one(&pool("a", 1.0), &old, &ready(workers)).findings.contains(&Finding::DrainTargetImpossible);
+    assert_eq!([is_impossible(3), is_impossible(4)], [true, false]);
 }
 
 #[test]
@@ -234,9 +279,10 @@ fn limits_are_kept_and_named() {
 #[test]
 fn what_is_paused_stays_as_it_is() {
     let paused = Pool { paused: true, ..pool("a", 1.0) };
-    let answers = plan(&[paused, pool("b", 9.0)], &demand(vec![work(5400.0)]), &[ready(2), ready(0)], NOW);
+    let answers =
+        plan(&[paused, pool("b", 9.0)], &demand(vec![work(2.0 * 520.0 + 10.0 * 460.0)]), &[ready(2), ready(0)], NOW);
     assert_eq!((answers[0].desired, answers[0].create, answers[0].surplus), (2, 0, 0));
-    assert_eq!(answers[1].create, 8, "what the two that are there do is not bought again");
+    assert_eq!(answers[1].create, 10, "what the two that are there do is not bought again");
 }
 
 #[test]
@@ -244,11 +290,17 @@ fn work_goes_elsewhere_when_workers_do_not_come_or_fail() {
     let pools = [pool("cheap", 1.0), pool("dear", 3.0)];
     let stuck = Observed { stuck: 10, ..Observed::default() };
     let answers = plan(&pools, &demand(vec![work(5400.0)]), &[stuck, ready(0)], NOW);
-    assert_eq!((answers[0].create, answers[1].create), (0, 10));
+    assert_eq!((answers[0].create, answers[1].create), (0, 12));
     assert!(answers[0].findings.contains(&Finding::Stuck(10)));
     let failing = Observed { not_before: Some(NOW + 60.0), ..Observed::default() };
     let answers = plan(&pools, &demand(vec![work(5400.0)]), &[failing, ready(0)], NOW);
-    assert_eq!((answers[0].create, answers[1].create), (0, 10));
+    assert_eq!((answers[0].create, answers[1].create), (0, 12));
+    // With nobody else, it stays where it is, and the status tells of it.
+    let stuck = Observed { stuck: 10, ..Observed::default() };
+    let alone = plan_one(&pool("alone", 1.0), &demand(vec![work(5400.0)]), &stuck);
+    assert_eq!((alone.create, alone.work), (0, 5400.0));
+    let paused = plan_one(&Pool { paused: true, ..pool("a", 1.0) }, &demand(vec![work(5400.0)]), &ready(0));
+    assert_eq!((paused.create, paused.work), (0, 5400.0));
 }
 
 #[test]

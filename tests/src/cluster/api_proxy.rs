@@ -24,11 +24,15 @@ pub struct Refusal {
     pub method: &'static str,
     /// Contained in the path with its query.
     pub path: &'static str,
+    /// [`LOST`]: it is done, and the answer never comes.
     pub status: u16,
     /// In how many seconds to ask again, if the answer says so.
     pub retry_after: Option<u32>,
     pub times: usize,
 }
+
+/// The status of an answer that is lost.
+pub const LOST: u16 = 0;
 
 /// What was asked, and answered.
 #[derive(Debug, Clone)]
@@ -116,6 +120,11 @@ async fn answer(State((shared, behind)): State<(Arc<Shared>, Client)>, request: 
     let (at, method) = (Instant::now(), request.method().to_string());
     let path = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
     let response = match shared.take_refusal(&method, &path) {
+        Some(refusal) if refusal.status == LOST => {
+            forward(&behind, request).await;
+            shared.calls.lock().unwrap().push(ApiCall { at, method, path, status: LOST });
+            return std::future::pending().await;
+        }
         Some(refusal) => refuse(&refusal),
         None => forward(&behind, request).await,
     };

@@ -29,9 +29,9 @@ pub struct Traffic {
 pub const PARTITIONS: u32 = 12;
 /// Of each segment.
 pub const FRAMES: u64 = 100;
-/// A pool with a cold start of some seconds and a target of ten minutes needs three workers for so many segments, within two
-/// minutes, where a frame costs a second.
-pub const SEGMENTS_FOR_THREE: u32 = 14;
+/// A pool with a cold start of some seconds and a target of ten minutes needs three workers for so many segments, within a
+/// minute and a half, where a frame costs a second.
+pub const SEGMENTS_FOR_THREE: u32 = 10;
 
 impl Traffic {
     /// On the broker that all tests share.

@@ -1,7 +1,7 @@
 //! An API server that refuses, fails or is away.
 
 use super::{assert_one_job_for_three, three_are_needed};
-use framefleet_tests::cluster::{ApiProxy, ControlPlane, Refusal};
+use framefleet_tests::cluster::{ApiProxy, ControlPlane, LOST, Refusal};
 use framefleet_tests::scheduler::traffic::{SEGMENTS_FOR_THREE, Traffic};
 use framefleet_tests::{Broker, Pools, wait};
 use serde_json::json;
@@ -33,6 +33,21 @@ fn what_the_api_server_refuses_now_and_then_is_done_in_the_end_and_once() {
     assert_one_job_for_three(&pools);
     assert!(pools.wait_for_reason("gpus", "Ready", "Working").is_so);
     assert_eq!(proxy.calls().iter().filter(|call| call.status == 409).count(), 2, "all was refused that was to be");
+}
+
+#[test]
+fn what_was_done_and_never_answered_is_not_done_twice() {
+    let (pools, _traffic) = three_are_needed();
+    let proxy = ApiProxy::start(pools.plane());
+    let lose = |method, path| proxy.refuse(Refusal { method, path, status: LOST, retry_after: None, times: 1 });
+    lose("POST", "/jobs?");
+    lose("PATCH", "/status?");
+    lose("GET", "/secrets/");
+    let scheduler = pools.start_scheduler_as(&proxy.access(&pools.access()));
+    pools.wait_for_ready("gpus", 3);
+    scheduler.wait_for_cycles(4);
+    assert_one_job_for_three(&pools);
+    assert_eq!(proxy.calls().iter().filter(|call| call.status == LOST).count(), 3, "all was lost that was to be");
 }
 
 #[test]

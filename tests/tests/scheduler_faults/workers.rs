@@ -9,6 +9,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// What a pool has to say so that its workers are processes which do this.
 fn runs(script: &str) -> Value {
@@ -111,6 +112,11 @@ fn workers_that_fail_at_once_are_started_again_more_and_more_slowly_by_the_same_
     scheduler.wait_for_cycles(4);
     assert_eq!(pools.job_names(), ["gpus-1"]);
     assert!(pools.pods().len() <= 3, "no storm");
+    // After its last try the Job has failed, and the next one waits for a minute.
+    let has_failed = || pools.condition("gpus", "Degraded").is_some_and(|said| said.reason == "WorkersFail");
+    wait::within(Duration::from_mins(3), "the Job fails for good", has_failed);
+    scheduler.wait_for_cycles(4);
+    assert_eq!(pools.job_names(), ["gpus-1"]);
 }
 
 #[test]

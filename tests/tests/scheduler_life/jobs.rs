@@ -21,7 +21,7 @@ fn a_burst_brings_workers_that_are_left_alone_until_they_leave_by_themselves() {
         pools.wait_for_ready("gpus", 3);
         assert_eq!((pools.workers_asked_for(), pools.status("gpus").workers.desired), (so_far, 3));
         let decided = pools.status("gpus").decisions[0].what.clone();
-        assert!(decided.ends_with(": 1400 worker-s waiting, drain within 600 s: 3 workers"), "{decided}");
+        assert!(decided.ends_with(": 1000 worker-s waiting, drain within 600 s: 3 workers"), "{decided}");
         assert!(pools.wait_for_reason("gpus", "Ready", "Working").is_so);
 
         let workers = pods_of(&pools, "gpus");
@@ -73,16 +73,14 @@ fn a_change_reaches_those_that_are_started_after_it() {
     pools.wait_for_ready("gpus", 3);
     let first = || pools.objects::<Job>().get("gpus-1").unwrap();
     let (before, workers) = (first(), pods_of(&pools, "gpus"));
-    pools
-        .change("gpus", json!({"template": template(&json!({"image": "framefleet:2"})), "idleExit": "7s", "slots": 3}));
+    pools.change("gpus", json!({"template": template(&json!({"image": "framefleet:2"})), "idleExit": "7s"}));
     wait::calmly("it is seen", || pools.status("gpus").observed_generation == Some(2));
     scheduler.wait_for_cycles(4);
     assert_eq!((first().spec, first().metadata.generation), (before.spec.clone(), before.metadata.generation));
     assert_eq!(pods_of(&pools, "gpus"), workers);
 
     // Then there is work for five.
-    pools.change("gpus", json!({"slots": 1}));
-    traffic.segments("second", SEGMENTS_FOR_THREE - 1);
+    traffic.segments("second", SEGMENTS_FOR_THREE);
     wait::calmly("others are started", || pools.workers_asked_for() == 5);
     let container = |job: &Job| {
         let containers = job.spec.as_ref().unwrap().template.spec.as_ref().unwrap().containers.clone();
@@ -104,7 +102,7 @@ fn two_pools_of_one_queue_buy_nothing_twice() {
     pools.wait_for_ready("cheap", 3);
     scheduler.wait_for_cycles(4);
     assert_eq!(pools.job_names(), ["cheap-1"], "the cheap one has room for all of it");
-    traffic.segments("second", SEGMENTS_FOR_THREE - 1);
+    traffic.segments("second", SEGMENTS_FOR_THREE);
     pools.wait_for_ready("dear", 2);
     scheduler.wait_for_cycles(4);
     assert_eq!((pools.workers_asked_for(), pools.status("cheap").workers.ready), (5, 3));

@@ -61,7 +61,7 @@ fn the_endpoints_say_how_the_scheduler_and_the_pools_are() {
     let metrics = leader.ask("/metrics").1;
     assert_eq!(value(&metrics, "framefleet_scheduler_leads "), Some(1.0));
     assert_eq!(value(&metrics, &of_pool("desired")), Some(3.0));
-    assert_eq!(leader.metric("framefleet_pool_waiting_worker_seconds", &pool), 1400);
+    assert_eq!(leader.metric("framefleet_pool_waiting_worker_seconds", &pool), 1000);
     assert!(value(&metrics, "framefleet_scheduler_api_calls_total ").unwrap() >= 2.0);
     assert!(metrics.contains("# TYPE framefleet_scheduler_cycle_seconds histogram"), "{metrics}");
     for line in metrics.lines().filter(|line| line.starts_with("# TYPE ")) {

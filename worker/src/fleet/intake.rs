@@ -2,10 +2,10 @@
 
 use framefleet_contract::message::segment_task::FRAMES_HEADER;
 use framefleet_queue::consume::Signal;
-use framefleet_queue::turns::Turns;
+use framefleet_queue::turns::{Turn, Turns};
 use framefleet_queue::{Connection, Consumer, Delivery, QueueError};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The consumers of one role. Several threads take work from it.
@@ -29,8 +29,8 @@ impl Intake {
         Ok(Self { consumers, turns: Mutex::new(Turns::new(&weights)), signal })
     }
 
-    /// The next piece of work, or `None` if there was none for so long.
-    pub fn next(&self, patience: Duration) -> Option<Delivery> {
+    /// The next piece of work, or `None` if there was none for so long. The turn is to be given back when it is done.
+    pub fn next(&self, patience: Duration) -> Option<(Delivery, Turn)> {
         let seen = self.signal.now();
         self.take().or_else(|| {
             self.signal.wait(seen, patience);
@@ -39,17 +39,26 @@ impl Intake {
     }
 
     /// Of the queues that have something, the one whose turn it is.
-    fn take(&self) -> Option<Delivery> {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+    fn take(&self) -> Option<(Delivery, Turn)> {
+        let mut turns = self.turns();
         loop {
             let with_work = self.consumers.iter().filter(|(_, consumer)| consumer.has_some());
             let queue = turns.next(with_work.map(|(queue, _)| queue.as_str()))?.to_owned();
             // There may be none where all that waited is somebody else's by now.
             if let Some(delivery) = self.consumers.get(&queue)?.take() {
-                turns.served(&queue, frames(&delivery));
-                return Some(delivery);
+                let turn = turns.begin(&queue, frames(&delivery));
+                return Some((delivery, turn));
             }
         }
+    }
+
+    /// A piece of work took so long, whatever became of it.
+    pub fn done(&self, turn: &Turn, took: Duration) {
+        self.turns().end(turn, took.as_secs_f64());
+    }
+
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn consumers(&self) -> impl Iterator<Item = &Consumer> {

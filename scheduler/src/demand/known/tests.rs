@@ -95,7 +95,7 @@ impl Fleet {
     }
 
     fn trouble(&self) -> (Option<&'static str>, String) {
-        let trouble = self.known.snapshot(self.now()).trouble;
+        let trouble = self.known.snapshot(self.now()).troubles.into_values().min();
         (trouble.as_ref().map(Trouble::reason), trouble.map_or(String::new(), |trouble| trouble.to_string()))
     }
 }

@@ -71,9 +71,9 @@ impl Policy for Scheduler {
 
 impl Scheduler {
     fn observed(&self, world: &World<'_>, pool: usize, of: &plan::Pool) -> Observed {
-        /// Whoever takes longer, and three times as long as others, comes perhaps never.
+        /// Whoever takes longer, and half as long again as others, comes perhaps never.
         const PATIENCE: f64 = 600.0;
-        const STARTS: f64 = 3.0;
+        const STARTS: f64 = 1.5;
         let mut seen = Observed { wanted_before: self.wanted_before[pool].clone(), ..Observed::default() };
         for pod in world.pods(pool) {
             let age = world.now - pod.asked;

@@ -159,6 +159,8 @@ impl Policy for Watched {
 fn a_broker_that_is_away_makes_no_fleet_smaller() {
     let mut scenario = Scenario::parse(SCENARIO).unwrap();
     scenario.pools[0].nodes.lost_after = None;
+    // So much that workers are still coming when it goes.
+    scenario.bursts[0].count = 400;
     let trace = Trace::new(&scenario, 1);
     let choice = Choice::Plan(Planned::default());
     let world = World::new(&scenario, &trace, 1, choice.rules(&scenario));
@@ -166,7 +168,7 @@ fn a_broker_that_is_away_makes_no_fleet_smaller() {
     let (begin, end) = (13.0 * 60.0, 28.0 * 60.0);
     let meanwhile: Vec<u32> =
         ledger.samples.iter().filter(|at| (begin..end).contains(&at.time)).map(|at| at.ready).collect();
-    assert!(meanwhile.is_sorted() && meanwhile.last() > Some(&3), "{meanwhile:?}");
+    assert!(meanwhile.is_sorted() && meanwhile.last() > meanwhile.first(), "{meanwhile:?}");
 }
 
 #[test]

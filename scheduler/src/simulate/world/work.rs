@@ -3,12 +3,15 @@
 use super::super::events::Event;
 use super::pods::Pod;
 use super::{State, World};
+use framefleet_queue::turns::Turn;
 
 /// A piece of work of a worker. In worker-seconds.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct InHand {
     segment: u32,
     came: f64,
+    begun: f64,
+    turn: Turn,
     total: f64,
     pub left: f64,
 }
@@ -71,8 +74,8 @@ impl World<'_> {
         let total = frames * self.scenario.cost(pool, model) * f64::from(of_segment.factor);
         self.ledger.waited[segment as usize] = (self.now - came) as f32;
         let this = &mut self.pods[pod as usize];
-        this.turns.served(&self.scenario.queues[queue].name, frames);
-        this.hand.push(InHand { segment, came, total, left: total });
+        let turn = this.turns.begin(&self.scenario.queues[queue].name, frames);
+        this.hand.push(InHand { segment, came, begun: self.now, turn, total, left: total });
         true
     }
 
@@ -106,6 +109,9 @@ impl World<'_> {
         let this = &mut self.pods[pod as usize];
         let pool = this.pool;
         let done: Vec<InHand> = this.hand.extract_if(.., |piece| piece.left <= ALMOST).collect();
+        for piece in &done {
+            this.turns.end(&piece.turn, self.now - piece.begun);
+        }
         for piece in done {
             self.settle(pool, &piece);
         }
