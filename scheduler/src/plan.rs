@@ -158,10 +158,16 @@ pub fn plan(pools: &[Pool], demand: &Demand, observed: &[Observed], now: f64) ->
             give_flow(&mut sheets, lane, arriving);
         }
     }
+    let waiting: Vec<(&Lane, BTreeMap<&Model, f64>)> = lanes.iter().map(|(lane, it)| (*lane, units(it))).collect();
     for (index, (lane, of_lane)) in lanes.iter().enumerate() {
-        sheets.iter_mut().for_each(|sheet| sheet.begin_lane(lane, &lanes[index + 1..]));
+        sheets.iter_mut().for_each(|sheet| sheet.begin_lane(lane, &waiting[index + 1..]));
+        // There are many pieces of work, and few kinds.
+        let mut offers = BTreeMap::new();
         for work in &of_lane.waiting {
-            give_work(&mut sheets, lane, work, of_lane.partitions);
+            let offers = offers
+                .entry((&work.model, work.memory))
+                .or_insert_with(|| offers_for(&mut sheets, lane, &work.model, work.memory));
+            give_work(&mut sheets, offers, lane, work, of_lane.partitions);
         }
     }
     sheets.iter().map(Sheet::answer).collect()
@@ -175,9 +181,17 @@ fn in_order_of_service<'a>(pools: &[Pool], demand: &'a Demand) -> Vec<(&'a Lane,
     lanes
 }
 
+fn units(of_lane: &LaneDemand) -> BTreeMap<&Model, f64> {
+    let mut units = BTreeMap::new();
+    for work in &of_lane.waiting {
+        *units.entry(&work.model).or_default() += work.units;
+    }
+    units
+}
+
 /// What comes all the time goes to the cheapest pools, whoever does it now.
 fn give_flow(sheets: &mut [Sheet<'_>], lane: &Lane, arriving: &Arriving) {
-    let mut buyers = offers(sheets, lane, &arriving.model, None);
+    let mut buyers = offers_for(sheets, lane, &arriving.model, None);
     buyers.retain(|offer| offer.cost.is_finite() && sheets[offer.sheet].buys());
     let mut left = arriving.units_per_second;
     for &Offer { sheet, cost, most } in &buyers {
@@ -202,11 +216,7 @@ struct Offer {
 
 /// Work goes to workers that are there or coming, and then to those that would have to be started; first where its deadline
 /// is met, then where it would be done in the usual time, and at last to whoever serves its lane. The cheapest come first.
-fn give_work(sheets: &mut [Sheet<'_>], lane: &Lane, work: &Work, partitions: u32) {
-    if work.memory.is_some() {
-        sheets.iter_mut().filter(|sheet| sheet.serves(lane)).for_each(|sheet| sheet.note_memory(work.memory));
-    }
-    let serving = offers(sheets, lane, &work.model, work.memory);
+fn give_work(sheets: &mut [Sheet<'_>], serving: &[Offer], lane: &Lane, work: &Work, partitions: u32) {
     let buyers = || serving.iter().filter(|offer| sheets[offer.sheet].buys()).copied();
     if serving.iter().all(|offer| !offer.cost.is_finite()) {
         if let Some(offer) = buyers().next() {
@@ -230,9 +240,12 @@ fn give_work(sheets: &mut [Sheet<'_>], lane: &Lane, work: &Work, partitions: u32
             if left <= 0.0 {
                 return;
             }
+            let piece = Piece { work, cost: offer.cost, target };
+            if sheets[offer.sheet].room(offer.most, piece) <= 0.0 {
+                continue;
+            }
             let most = offer.most.min(partitions_left(sheets, lane, offer.sheet, partitions));
             let sheet = &mut sheets[offer.sheet];
-            let piece = Piece { work, cost: offer.cost, target };
             let taken = left.min(sheet.room(most, piece) / offer.cost);
             if taken > 0.0 {
                 sheet.add(taken * offer.cost, items_of(taken), piece);
@@ -253,10 +266,11 @@ fn give_work(sheets: &mut [Sheet<'_>], lane: &Lane, work: &Work, partitions: u32
     }
 }
 
-/// All pools that serve a lane and have room for the model. What a frame costs a pool that never had the model is guessed
-/// from those that did, and then one worker finds out. What nobody had yet will hardly be cheaper than the cheapest model
-/// that a pool knows.
-fn offers(sheets: &[Sheet<'_>], lane: &Lane, model: &Model, memory: Option<u64>) -> Vec<Offer> {
+/// All pools that serve a lane and have room for the model, the cheapest first. What a frame costs a pool that never had the
+/// model is guessed from those that did, and then one worker finds out. What nobody had yet will hardly be cheaper than the
+/// cheapest model that a pool knows; where it knows none, the cost is infinite.
+fn offers_for(sheets: &mut [Sheet<'_>], lane: &Lane, model: &Model, memory: Option<u64>) -> Vec<Offer> {
+    sheets.iter_mut().filter(|sheet| sheet.serves(lane)).for_each(|sheet| sheet.note_memory(memory));
     let serving = || sheets.iter().enumerate().filter(|(_, sheet)| sheet.serves(lane) && sheet.fits(memory));
     let known: Vec<f64> = serving().filter_map(|(_, sheet)| sheet.cost(model)).collect();
     let mean = (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64);

@@ -1,7 +1,7 @@
 //! One pool's part of the work, while it is being given out.
 
 use super::{Finding, Limit, Observed, Pool, PoolPlan, reason};
-use crate::demand::{Demand, Lane, LaneDemand, Model, Work};
+use crate::demand::{Demand, Lane, Model, Work};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -164,28 +164,28 @@ impl<'a> Sheet<'a> {
         self.limits().into_iter().map(|(most, _)| most).min().unwrap_or(0)
     }
 
-    fn limits(&self) -> Vec<(u32, Limit)> {
-        let mut limits = vec![(self.pool.max_workers, Limit::MaxWorkers)];
-        if self.work > 0.0 || self.flow > 0.0 {
-            limits.push((self.partitions.max(self.pool.min_workers), Limit::Partitions));
-        }
-        if let Some(budget) = self.pool.budget_per_hour
-            && self.pool.price_per_hour > 0.0
-        {
-            limits.push(((budget / self.pool.price_per_hour + ROUNDING).floor() as u32, Limit::Budget));
-        }
-        if self.seen.stuck > 0 || self.backs_off() {
-            limits.push((self.there(), Limit::Supply));
-        }
-        limits
+    /// The most that each allows; all there are where it does not count.
+    fn limits(&self) -> [(u32, Limit); 4] {
+        let pool = self.pool;
+        let if_so = |counts: bool, most: u32| if counts { most } else { u32::MAX };
+        let is_served = self.work > 0.0 || self.flow > 0.0;
+        let budget = pool.budget_per_hour.filter(|_| pool.price_per_hour > 0.0);
+        let affordable = budget.map_or(u32::MAX, |budget| (budget / pool.price_per_hour + ROUNDING).floor() as u32);
+        [
+            (pool.max_workers, Limit::MaxWorkers),
+            (if_so(is_served, self.partitions.max(pool.min_workers)), Limit::Partitions),
+            (affordable, Limit::Budget),
+            (if_so(self.seen.stuck > 0 || self.backs_off(), self.there()), Limit::Supply),
+        ]
     }
 
     fn backs_off(&self) -> bool {
         self.seen.not_before.is_some_and(|time| time > self.now)
     }
 
-    /// To be called before a lane's work is given out. `lower`: lanes of no more weight, which get their part meanwhile.
-    pub fn begin_lane(&mut self, lane: &Lane, lower: &[(&Lane, &LaneDemand)]) {
+    /// To be called before a lane's work is given out. `lower`: units that wait in lanes of no more weight, which get their
+    /// part meanwhile.
+    pub fn begin_lane(&mut self, lane: &Lane, lower: &[(&Lane, BTreeMap<&Model, f64>)]) {
         self.lane = LaneShare::default();
         let pool = self.pool;
         let weight_of = |lane: &Lane| pool.serves.get(lane).map(|weight| f64::from(*weight));
@@ -200,8 +200,8 @@ impl<'a> Sheet<'a> {
         }
         for (other, of_other) in lower {
             let Some(of_weight) = weight_of(other) else { continue };
-            let seconds = |work: &Work| work.units * pool.cost.get(&work.model).copied().unwrap_or(0.0);
-            let waiting: f64 = of_other.waiting.iter().map(seconds).sum();
+            let seconds = |(model, units): (&&Model, &f64)| units * pool.cost.get(*model).copied().unwrap_or(0.0);
+            let waiting: f64 = of_other.iter().map(seconds).sum();
             if waiting > 0.0 {
                 self.lane.below += waiting;
                 self.lane.below_per_second += BELOW * of_weight / weight;
@@ -341,12 +341,11 @@ impl<'a> Sheet<'a> {
     /// As many workers as are of use, and what kept it from more.
     fn wanted(&self) -> (u32, Option<Limit>) {
         let mut wanted = self.unlimited().max(u32::from(self.is_measuring)).max(self.pool.min_workers);
-        let mut limits = self.limits();
         let pieces = (self.items / f64::from(self.pool.slots.max(1)) - ROUNDING).ceil();
         let useful = (self.flow - ROUNDING).ceil() + pieces;
-        limits.push(((useful as u32).max(self.pool.min_workers).max(u32::from(self.is_measuring)), Limit::Items));
+        let useful = (useful as u32).max(self.pool.min_workers).max(u32::from(self.is_measuring));
         let mut by = None;
-        for (most, limit) in limits {
+        for (most, limit) in self.limits().into_iter().chain([(useful, Limit::Items)]) {
             if wanted > most {
                 (wanted, by) = (most, Some(limit));
             }
