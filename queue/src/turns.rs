@@ -142,7 +142,9 @@ mod tests {
         let mut turns = turns(&[("high", 4), ("low", 1)]);
         let first: Vec<Turn> = (0..4).map(|_| turns.begin("high", 10.0)).collect();
         assert_eq!(turns.next(["high", "low"].into_iter()), Some("high"));
-        first.iter().for_each(|turn| turns.end(turn, 1.0));
+        for turn in &first {
+            turns.end(turn, 1.0);
+        }
         assert_eq!(turns.next(["high", "low"].into_iter()), Some("low"));
     }
 

@@ -160,7 +160,9 @@ pub fn plan(pools: &[Pool], demand: &Demand, observed: &[Observed], now: f64) ->
     }
     let waiting: Vec<(&Lane, BTreeMap<&Model, f64>)> = lanes.iter().map(|(lane, it)| (*lane, units(it))).collect();
     for (index, (lane, of_lane)) in lanes.iter().enumerate() {
-        sheets.iter_mut().for_each(|sheet| sheet.begin_lane(lane, &waiting[index + 1..]));
+        for sheet in &mut sheets {
+            sheet.begin_lane(lane, &waiting[index + 1..]);
+        }
         // There are many pieces of work, and few kinds.
         let mut offers = BTreeMap::new();
         for work in &of_lane.waiting {

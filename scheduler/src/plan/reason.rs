@@ -50,7 +50,7 @@ fn numbers(sheet: &Sheet<'_>, plan: &PoolPlan) -> String {
         (false, true) => format!("{:.2} workers' work arriving", plan.arriving),
         (true, true) => format!("{:.0} worker-s waiting, {:.2} workers' work arriving", plan.work, plan.arriving),
     };
-    if sheet.has_undated {
+    if sheet.undated > 0.0 {
         let _ = write!(said, ", drain within {:.0} s", sheet.pool.drain_within);
     }
     if let Some(deadline) = sheet.first_deadline {

@@ -21,8 +21,8 @@ pub struct Sheet<'a> {
     /// S: work that waits.
     pub work: f64,
     items: f64,
-    /// Some of it has no deadline.
-    pub has_undated: bool,
+    /// What of it has no deadline.
+    pub undated: f64,
     pub first_deadline: Option<f64>,
     /// Of the lane whose work is being given out.
     lane: LaneShare,
@@ -106,7 +106,7 @@ impl<'a> Sheet<'a> {
             lane: LaneShare::default(),
             work: 0.0,
             items: 0.0,
-            has_undated: false,
+            undated: 0.0,
             first_deadline: None,
             in_time: 0.0,
             is_too_late: false,
@@ -214,15 +214,11 @@ impl<'a> Sheet<'a> {
         // The last piece may be begun when all others are done, in a worker that is full.
         let last = piece.cost * piece.work.units / f64::from(piece.work.items.max(1)) * f64::from(self.pool.slots);
         let kept = 1.0 - RESERVE;
-        match (piece.target, piece.work.deadline) {
-            (Target::Deadline, Some(deadline)) => {
-                Due { left: (deadline - self.now) * kept - last, start: self.start_for_deadline() }
-            }
-            _ => {
-                let left = piece.work.since + drain_within * kept - self.now - last;
-                Due { left: left.max(self.soonest()), start }
-            }
+        if let (Target::Deadline, Some(deadline)) = (piece.target, piece.work.deadline) {
+            return Due { left: (deadline - self.now) * kept - last, start: self.start_for_deadline() };
         }
+        let left = piece.work.since + drain_within * kept - self.now - last;
+        Due { left: left.max(self.soonest()), start }
     }
 
     /// Nothing is due sooner than this because it is old: otherwise what is old would ask for everything there is.
@@ -296,9 +292,9 @@ impl<'a> Sheet<'a> {
         self.items += items;
         match piece.work.deadline {
             Some(deadline) => {
-                self.first_deadline = Some(self.first_deadline.map_or(deadline, |first| first.min(deadline)))
+                self.first_deadline = Some(self.first_deadline.map_or(deadline, |first| first.min(deadline)));
             }
-            None => self.has_undated = true,
+            None => self.undated += seconds,
         }
         self.is_measuring |= self.cost(&piece.work.model).is_none();
         if let Some(deadline) = piece.work.deadline.filter(|_| piece.target == Target::Drain) {
