@@ -143,8 +143,14 @@ impl Connection {
 
     /// librdkafka refuses a setting that it does not know, or a file that is not there, when a client is made.
     pub(crate) fn refused(&self, error: &KafkaError) -> QueueError {
-        // It may repeat what it was given, and that may be a secret.
-        let said = self.secrets().fold(error.to_string(), |said, secret| said.replace(secret, "***"));
+        // It repeats what it was given, and that may be a secret whose name is misspelt.
+        let said = match error {
+            KafkaError::ClientConfig(_, said, name, value) if !value.is_empty() => {
+                format!("{} ({name})", said.replace(value, "***"))
+            }
+            other => other.to_string(),
+        };
+        let said = self.secrets().fold(said, |said, secret| said.replace(secret, "***"));
         QueueError::BadRequest(format!("Kafka's settings are refused: {said}; check --kafka and its files"))
     }
 
@@ -254,6 +260,15 @@ mod tests {
         assert!(refused.contains("FRAMEFLEET_KAFKA_SASL_PASSWORD") && !refused.contains("hunter2"), "{refused}");
         let connection = Connection::new("a:1", "p", from_file).unwrap();
         assert!(!format!("{connection:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn what_librdkafka_refuses_is_named_without_its_value() {
+        let misspelt = given(&["sasl.pasword=hunter2"]).unwrap();
+        let connection = Connection::new("a:1", "p", misspelt).unwrap();
+        let error = connection.config().create::<rdkafka::consumer::BaseConsumer>().map(drop).unwrap_err();
+        let refused = connection.refused(&error).to_string();
+        assert!(refused.contains("sasl.pasword") && !refused.contains("hunter2"), "{refused}");
     }
 
     #[test]

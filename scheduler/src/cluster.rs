@@ -13,6 +13,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{reflector, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +35,8 @@ pub struct Cluster {
     deployments: Vec<Store<Deployment>>,
     pods: Vec<Store<Pod>>,
     watches: Watches,
+    /// Pools that cannot be read, each said once for each of its versions.
+    warned: Mutex<BTreeSet<(String, Option<String>)>>,
     tasks: JoinSet<()>,
 }
 
@@ -124,6 +127,9 @@ impl Watch {
     }
 }
 
+/// A watch is begun anew after so many seconds: one that hangs on a dead connection says nothing of it.
+const WATCH_S: u32 = 60;
+
 impl Cluster {
     pub fn watch(client: &Client, scope: &Scope) -> Self {
         let mut this = Self {
@@ -132,12 +138,13 @@ impl Cluster {
             deployments: Vec::new(),
             pods: Vec::new(),
             watches: Watches::default(),
+            warned: Mutex::default(),
             tasks: JoinSet::new(),
         };
         for namespace in scope.namespaces() {
-            let store = this.follow(client, namespace, "workerpools", watcher::Config::default());
+            let store = this.follow(client, namespace, "workerpools", watcher::Config::default().timeout(WATCH_S));
             this.pools.push(store);
-            let ours = || watcher::Config::default().labels(POOL);
+            let ours = || watcher::Config::default().labels(POOL).timeout(WATCH_S);
             let store = this.follow(client, namespace, "jobs", ours());
             this.jobs.push(store);
             let store = this.follow(client, namespace, "deployments", ours());
@@ -193,6 +200,10 @@ impl Cluster {
                 Ok(pool) => pools.push(Arc::new(pool.clone())),
                 Err(error) => {
                     let name = ObjectRef::from_obj(guard.as_ref());
+                    let version = (name.to_string(), error.metadata.resource_version.clone());
+                    if !self.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(version) {
+                        continue;
+                    }
                     tracing::warn!("the pool {name} cannot be read, and is left alone: {}", error.error);
                 }
             }

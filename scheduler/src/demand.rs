@@ -100,6 +100,11 @@ impl Model {
         Self::new("finish")
     }
 
+    /// Whether it is looked at frames with.
+    pub fn is_inferred(&self) -> bool {
+        !matches!(self.as_str(), "plan" | "finish")
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

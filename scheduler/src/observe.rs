@@ -18,8 +18,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-pub use worker_pod::Trouble;
 use worker_pod::{Stage, WorkerPod};
+pub use worker_pod::{Start, Trouble};
 
 /// Everything in a cluster that belongs to pools, as the API server told it last.
 #[derive(Debug, Clone, Default)]
@@ -57,8 +57,8 @@ pub struct State {
     /// Pods with what they have in hand, pieces of work, and the mark by which a Deployment chooses who goes first.
     pub in_hand: Vec<(String, u32, Option<i32>)>,
     pub deployment_generation: Option<i64>,
-    /// How long workers took until they were ready, by the pod's uid, seconds.
-    pub starts: BTreeMap<String, f64>,
+    /// How long workers took until they were ready, by the pod's uid.
+    pub starts: BTreeMap<String, Start>,
 }
 
 /// A Job of which no worker has ever run.
@@ -77,7 +77,6 @@ pub struct NotBegun {
 pub struct MissingPods {
     pub job: String,
     pub count: u32,
-    pub since: f64,
 }
 
 /// A worker that is not ready after so many cold starts, or after [`PATIENCE_S`] at least, is not counted on.
@@ -106,7 +105,7 @@ fn pool_of(object: &impl ResourceExt) -> String {
 
 /// `workers`: those of this pool that are heard of.
 pub fn state(pool: &WorkerPool, objects: &Objects, workers: &[&Heartbeat], cold_start: f64, now: f64) -> State {
-    let patience = (PATIENCE_STARTS * cold_start).max(PATIENCE_S);
+    let patience = patience(cold_start);
     let in_hand: BTreeMap<&str, u32> =
         workers.iter().map(|worker| (worker.host.as_str(), worker.in_flight.len() as u32)).collect();
     let pods: Vec<WorkerPod<'_>> = objects
@@ -124,11 +123,11 @@ pub fn state(pool: &WorkerPool, objects: &Objects, workers: &[&Heartbeat], cold_
         // One that is ready and was not heard of may have anything in hand.
         let in_hand = pod.in_hand.unwrap_or(u32::from(pod.stage == Stage::Ready));
         state.in_hand.push((pod.name.clone(), in_hand, pod.deletion_cost));
-        state.starts.extend(pod.start.map(|start| (pod.uid.clone(), start)));
+        state.starts.insert(pod.uid.clone(), pod.start);
     }
     state.trouble = pods.iter().filter_map(|pod| pod.trouble.clone()).max_by_key(Trouble::weight);
     match pool.spec.run_as {
-        RunAs::Jobs => state.read_jobs(pool, &objects.jobs, &pods, now - patience),
+        RunAs::Jobs => state.read_jobs(pool, &objects.jobs, &pods, patience, now),
         RunAs::Deployment => {
             let deployment = objects.deployments.iter().find(|deployment| deployment.name_any() == pool.name_any());
             if let Some(deployment) = deployment {
@@ -148,7 +147,7 @@ impl State {
         }
     }
 
-    fn read_jobs(&mut self, pool: &WorkerPool, jobs: &[Arc<Job>], pods: &[WorkerPod<'_>], patience_since: f64) {
+    fn read_jobs(&mut self, pool: &WorkerPool, jobs: &[Arc<Job>], pods: &[WorkerPod<'_>], patience: f64, now: f64) {
         let name = pool.name_any();
         let numbered = jobs.iter().filter_map(|job| Some((job_number(&name, &job.name_any())?, job.as_ref())));
         let numbered: BTreeMap<u32, &Job> = numbered.collect();
@@ -166,9 +165,11 @@ impl State {
             let left = workers_left(job);
             let missing = left.saturating_sub(of_job.len() as u32);
             let asked = job.metadata.creation_timestamp.as_ref().map_or(0.0, seconds::since_1970);
-            self.count(if asked < patience_since { Stage::Stuck } else { Stage::Coming }, missing);
+            // Of a Job that has begun, one that is missing has just left, or is made anew.
+            let is_stuck = asked < now - patience && has_never_run(job);
+            self.count(if is_stuck { Stage::Stuck } else { Stage::Coming }, missing);
             if missing > 0 && self.missing_pods.is_none() {
-                self.missing_pods = Some(MissingPods { job: name.clone(), count: missing, since: asked });
+                self.missing_pods = Some(MissingPods { job: name.clone(), count: missing });
             }
             let stays = stays(job);
             if stays {
@@ -234,7 +235,7 @@ fn workers_left(job: &Job) -> u32 {
     let asked = job.spec.as_ref().and_then(|spec| spec.completions).unwrap_or(0).max(0) as u32;
     let succeeded = status.and_then(|status| status.succeeded).unwrap_or(0).max(0) as u32;
     let failed = status.and_then(|status| status.failed_indexes.as_deref()).map_or(0, indexes);
-    asked.saturating_sub(succeeded + failed)
+    asked.saturating_sub(succeeded.saturating_add(failed))
 }
 
 fn has_never_run(job: &Job) -> bool {
@@ -249,17 +250,19 @@ fn indexes(list: &str) -> u32 {
     let count = |part: &str| match part.split_once('-') {
         Some((first, last)) => {
             let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
-            Some(last.checked_sub(first)? + 1)
+            Some(last.checked_sub(first)?.saturating_add(1))
         }
         None => part.parse::<u32>().ok().map(|_| 1),
     };
-    list.split(',').filter_map(|part| count(part.trim())).sum()
+    list.split(',').filter_map(|part| count(part.trim())).fold(0, u32::saturating_add)
 }
 
 /// The starts of a pool's workers, of which nine in ten are expected to be no longer.
 #[derive(Debug, Clone, Default)]
 pub struct Starts {
+    /// Pods that are there and have started.
     seen: BTreeSet<String>,
+    has_looked: bool,
     last: Vec<f64>,
     /// What was known before this program began.
     before: Option<ColdStart>,
@@ -272,7 +275,7 @@ const MOST_STARTS: usize = 50;
 impl Starts {
     pub fn new(pool: &WorkerPool) -> Self {
         let before = pool.status.as_ref().and_then(|status| status.cold_start).filter(|known| known.samples > 0);
-        let mut this = Self { seen: BTreeSet::new(), last: Vec::new(), before, estimate: 0.0 };
+        let mut this = Self { before, ..Self::default() };
         this.expect(pool);
         this
     }
@@ -283,12 +286,16 @@ impl Starts {
         self.estimate = pool.spec.cold_start.as_deref().map_or(usual, seconds::of);
     }
 
-    pub fn take(&mut self, starts: &BTreeMap<String, f64>) {
-        for (uid, start) in starts {
-            if self.seen.insert(uid.clone()) {
-                self.last.push(*start);
+    /// Takes all pods that there are. Only the first time at which one is ready says how long a start takes; of those that
+    /// were there before this program looked, nobody knows whether it is the first.
+    pub fn take(&mut self, starts: &BTreeMap<String, Start>) {
+        for (uid, start) in starts.iter().filter(|(_, start)| **start != Start::NotYet) {
+            let is_new = self.seen.insert(uid.clone());
+            if let (true, true, Start::Took(seconds)) = (self.has_looked, is_new, start) {
+                self.last.push(*seconds);
             }
         }
+        self.has_looked = true;
         self.seen.retain(|uid| starts.contains_key(uid));
         let too_many = self.last.len().saturating_sub(MOST_STARTS);
         self.last.drain(..too_many);
@@ -299,9 +306,19 @@ impl Starts {
         if self.last.is_empty() {
             return self.before.unwrap_or(ColdStart { seconds: self.estimate, samples: 0 });
         }
-        let mut sorted = self.last.clone();
-        sorted.sort_by(f64::total_cmp);
-        let rank = (sorted.len() * 9).div_ceil(10).max(1) - 1;
-        ColdStart { seconds: sorted[rank], samples: sorted.len() as u32 }
+        ColdStart { seconds: nine_in_ten(&self.last), samples: self.last.len() as u32 }
     }
+}
+
+/// What nine in ten of these do not exceed.
+pub fn nine_in_ten(starts: &[f64]) -> f64 {
+    let mut sorted = starts.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (sorted.len() * 9).div_ceil(10).max(1) - 1;
+    sorted.get(rank).copied().unwrap_or(0.0)
+}
+
+/// For how long a worker is expected that was asked for, seconds.
+pub fn patience(cold_start: f64) -> f64 {
+    (PATIENCE_STARTS * cold_start).max(PATIENCE_S)
 }

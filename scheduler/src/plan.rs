@@ -1,8 +1,9 @@
 //! How many workers each pool should have. Pure: the same numbers give the same answer, whatever the clock says.
 //!
 //! ```text
-//! t  now          C  cold start        R  ready workers        D  drain_within
-//! d  when a piece of work is due: by its deadline, or where it has none, D after it came and not before t + C + D/4
+//! t  now          C  cold start, twice for a deadline on spot nodes        R  ready workers        D  drain_within
+//! d  when a piece of work is due: by its deadline, or where it has none, D after it came and not before t + C + D/4; a tenth
+//!    of the time, and that of the last piece, is kept
 //! W  what is served until it is done: what came before it, what lanes of less weight get meanwhile, and a part of what
 //!    is still to come; worker-seconds
 //! A  how much sooner than one that is asked for now the others are ready: R*C, and of each that comes, how long it has
@@ -106,6 +107,13 @@ pub struct PoolPlan {
     pub findings: Vec<Finding>,
     /// In words and numbers.
     pub reason: String,
+}
+
+impl PoolPlan {
+    /// Whether it changes nothing because something is not known, or is not to be changed.
+    pub fn is_held(&self) -> bool {
+        self.findings.iter().any(|finding| matches!(finding, Finding::Held(_) | Finding::Paused))
+    }
 }
 
 /// What a user should know of a plan beside the numbers.
@@ -250,7 +258,7 @@ fn give_work(sheets: &mut [Sheet<'_>], serving: &[Offer], lane: &Lane, work: &Wo
             let sheet = &mut sheets[offer.sheet];
             let taken = left.min(sheet.room(most, piece) / offer.cost);
             if taken > 0.0 {
-                sheet.add(taken * offer.cost, items_of(taken), piece);
+                sheet.add(taken * offer.cost, items_of(taken), piece, most);
                 left -= taken;
             }
         }
@@ -262,9 +270,8 @@ fn give_work(sheets: &mut [Sheet<'_>], serving: &[Offer], lane: &Lane, work: &Wo
         && let Some(offer) = working.next().or_else(|| known().next())
     {
         let most = partitions_left(sheets, lane, offer.sheet, partitions);
-        let sheet = &mut sheets[offer.sheet];
-        sheet.add(left * offer.cost, items_of(left), Piece { work, cost: offer.cost, target: Target::Drain });
-        sheet.limit_to(most);
+        let piece = Piece { work, cost: offer.cost, target: Target::Drain };
+        sheets[offer.sheet].add(left * offer.cost, items_of(left), piece, most);
     }
 }
 

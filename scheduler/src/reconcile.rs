@@ -19,7 +19,7 @@ use crate::demand::{Demand, Lane, Snapshot};
 use crate::fleets::{FleetName, Fleets};
 use crate::lease::Leadership;
 use crate::observe::{self, Objects, State};
-use crate::plan::{self, Pool, PoolPlan, plan};
+use crate::plan::{Pool, PoolPlan, plan};
 use crate::pool::{Capacity, Role, RunAs, WorkerPool};
 use crate::{metrics, seconds};
 use framefleet_contract::message::heartbeat::Heartbeat;
@@ -31,6 +31,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use write::Writer;
+
+/// A Job's pods are made within that time, or something keeps them from being made.
+const PODS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Sizes pools, as long as it leads.
 pub struct Scheduler {
@@ -71,6 +74,7 @@ impl Scheduler {
                 // What was known is of a time when it led.
                 self.fleets = Fleets::default();
                 self.memories.clear();
+                metrics::forget_pools(std::iter::empty());
             }
             metrics::leads(self.leadership.is_held());
             ended(Instant::now());
@@ -117,17 +121,26 @@ impl Scheduler {
         snapshot: Option<&Snapshot>,
         now: f64,
     ) -> State {
+        self.memories.retain(|known, memory| known != name || memory.is_of(pool));
         let memory = self.memories.entry(name.to_owned()).or_insert_with(|| Memory::new(pool));
+        let is_known = self.cluster.unknown_in(&pool.namespace().unwrap_or_default()).is_none();
         let workers: Vec<&Heartbeat> = snapshot.map(|snapshot| of_pool(&snapshot.workers, name)).unwrap_or_default();
         memory.starts.expect(pool);
-        let mut state = observe::state(pool, objects, &workers, memory.starts.cold_start().seconds, now);
-        memory.starts.take(&state.starts);
+        let cold_start = memory.starts.cold_start().seconds;
+        let mut state = observe::state(pool, objects, &workers, cold_start, now);
+        if is_known {
+            memory.starts.take(&state.starts);
+            memory.begin(&state, now);
+        }
         if let Some(snapshot) = snapshot {
             memory.learn_costs(name, &snapshot.costs);
         }
-        memory.add_made(&mut state, objects);
+        self.writer.ask_for_doubtful(pool, memory).await;
+        memory.add_made(&mut state, objects, cold_start);
+        let missing_for = memory.pods_missing_for(state.missing_pods.as_ref().map(|missing| missing.job.as_str()));
         if let Some(missing) = state.missing_pods.clone()
-            && let Some(message) = self.writer.why_no_pods(pool, &missing, memory, now).await
+            && missing_for >= PODS_WITHIN
+            && let Some(message) = self.writer.why_no_pods(pool, &missing, memory).await
         {
             state.refuse(missing.count, &message);
         }
@@ -145,25 +158,19 @@ impl Scheduler {
         let mut observed = Vec::new();
         for case in cases {
             let memory = self.memories.get_mut(&case.name).expect("it was made when the pool was looked at");
-            memory.begin(&case.state, now);
             pools.push(planned(&case.pool, &case.name, memory));
             let unknown = self.cluster.unknown_in(&case.pool.namespace().unwrap_or_default());
+            let unknown = unknown.or_else(|| kafka_trouble(case, snapshot).map(|cause| cause.message));
             let mut seen = case.state.observed(unknown, memory.wanted_before());
             seen.not_before = [seen.not_before, memory.refused_until()].into_iter().flatten().reduce(f64::max);
             observed.push(seen);
         }
         let plans = plan(&pools, demand, &observed, now);
         for ((case, mut plan), pool) in cases.iter().zip(plans).zip(&pools) {
-            if work_waits(pool, demand) {
+            if pool.leaves_by_itself && work_waits(pool, demand) {
                 plan.keep_asking(case.state.stuck, pool.max_workers);
             }
             let kafka = kafka_trouble(case, snapshot);
-            let plan = match &kafka {
-                Some(cause) if plan.reason.contains("nothing is known yet") => {
-                    PoolPlan { reason: format!("held at {} workers: {}", plan.desired, cause.message), ..plan }
-                }
-                _ => plan,
-            };
             let memory = self.memories.get_mut(&case.name).expect("it was made when the pool was looked at");
             memory.remember_wanted(&plan, pool.stabilization, now);
             metrics::pool(&case.name, &case.state, &plan);
@@ -267,11 +274,6 @@ impl PoolPlan {
         let kept = stuck.min(self.surplus).min(most.saturating_sub(self.desired));
         self.surplus -= kept;
         self.desired += kept;
-    }
-
-    /// Whether it changes nothing because something is not known.
-    pub fn is_held(&self) -> bool {
-        self.findings.iter().any(|finding| matches!(finding, plan::Finding::Held(_) | plan::Finding::Paused))
     }
 }
 

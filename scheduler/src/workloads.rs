@@ -92,7 +92,9 @@ pub fn job_name(pool: &str, number: u32) -> String {
 
 /// The number of a pool's Job.
 pub fn job_number(pool: &str, job: &str) -> Option<u32> {
-    job.strip_prefix(pool)?.strip_prefix('-')?.parse().ok()
+    /// None was made so often: whatever has a greater number is somebody else's.
+    const MOST: u32 = 1_000_000_000;
+    job.strip_prefix(pool)?.strip_prefix('-')?.parse().ok().filter(|number| *number <= MOST)
 }
 
 /// What [`TEMPLATE`] says of a Job that is made now. None where none can be made.

@@ -44,6 +44,10 @@ fn rendered(plane: &ControlPlane, folder: &Path) -> Vec<Value> {
     serde_saphyr::from_multiple(&yaml).unwrap()
 }
 
+fn rendered_file(file: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(&fs::read_to_string(manifests().join(file)).unwrap()).unwrap()
+}
+
 #[test]
 fn the_definition_in_the_manifests_is_the_one_that_the_program_prints() {
     let kept = manifests().join("base/crd.yaml");
@@ -69,6 +73,20 @@ fn a_real_api_server_takes_every_overlay() {
         assert!(!applied.stderr.contains("Warning"), "{kustomization}: {applied}");
         assert!(applied.stdout.contains("workerpool"), "{kustomization} has no pool: {applied}");
     }
+}
+
+#[test]
+fn a_restricted_namespace_takes_the_hand_that_brings_models() {
+    let plane = cluster();
+    let kustomization = manifests().join("model-writer");
+    // Its account is of an overlay, which is not there.
+    let pod = plane.admin().kubectl(&["kustomize", kustomization.to_str().unwrap()]);
+    assert!(pod.contains("serviceAccountName: framefleet-worker"), "{pod}");
+    let pod = pod.replace("serviceAccountName: framefleet-worker", "serviceAccountName: default");
+    let arguments = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"];
+    let applied = plane.admin().try_kubectl(&arguments, &pod);
+    assert_eq!(applied.status, Some(0), "{applied}");
+    assert!(applied.stdout.contains("framefleet-model-writer"), "{applied}");
 }
 
 #[test]
@@ -127,13 +145,45 @@ fn template(pool: &WorkerPool) -> PodTemplateSpec {
 
 #[test]
 fn no_manifest_gives_the_scheduler_more_than_it_uses() {
+    let rules: Vec<String> = rendered_file("base/scheduler/access.yaml")
+        .iter()
+        .flat_map(|object| object["rules"].as_array().cloned().unwrap_or_default())
+        .map(|rule| {
+            let list = |field: &str| {
+                let of = rule[field].as_array().cloned().unwrap_or_default();
+                of.iter().map(|value| value.as_str().unwrap().to_owned()).collect::<Vec<_>>().join(",")
+            };
+            format!("{}/{} {} {}", list("apiGroups"), list("resources"), list("resourceNames"), list("verbs"))
+        })
+        .collect();
+    assert_eq!(
+        rules,
+        [
+            "coordination.k8s.io/leases  create",
+            "coordination.k8s.io/leases framefleet-scheduler get,update",
+            "framefleet.dev/workerpools  list,watch",
+            "framefleet.dev/workerpools/status  patch",
+            "framefleet.dev/workerpools/finalizers  update",
+            "batch/jobs  get,list,watch,create,delete",
+            "apps/deployments  list,watch,create,patch",
+            "/pods  list,watch,patch",
+            "/secrets framefleet-kafka get",
+            "/events  list",
+            "events.k8s.io/events  create,patch",
+        ]
+    );
     let plane = cluster();
     let admin = plane.admin();
     let may = |verb: &str, what: &str, namespace: &str| {
         let who = "--as=system:serviceaccount:framefleet:framefleet-scheduler";
         let (what, of) = what.split_once(" of ").map_or((what, ""), |(part, whole)| (whole, part));
         let part = format!("--subresource={of}");
-        admin.try_kubectl(&["auth", "can-i", verb, what, &part, "-n", namespace, who], "").stdout.trim() == "yes"
+        let said = admin.try_kubectl(&["auth", "can-i", verb, what, &part, "-n", namespace, who], "");
+        match said.stdout.trim() {
+            "yes" => true,
+            "no" => false,
+            _ => panic!("{verb} {what}: {said}"),
+        }
     };
     for file in ["base/scheduler/access.yaml", "base/workers/scheduler-access.yaml"] {
         let manifest = manifests().join(file);

@@ -353,10 +353,10 @@ impl Crew {
         let (worker, intakes, is_time) = (self.worker.clone(), self.intakes.clone(), is_time.clone());
         again_and_again("leave", LOOK, signals, move || {
             let mut consumers = intakes.iter().flat_map(|intake| intake.consumers());
-            // One that has not joined yet has nothing to do for another reason.
-            let is_idle = worker.standing.has_started()
-                && worker.in_flight.is_empty()
-                && consumers.all(|consumer| consumer.open() == 0);
+            // One that has not joined yet, or cannot work now, has nothing to do for another reason: another would not either.
+            let standing = &worker.standing;
+            let could_work = standing.has_started() && standing.takes_work() && !standing.is_kafka_silent();
+            let is_idle = could_work && worker.in_flight.is_empty() && consumers.all(|consumer| consumer.open() == 0);
             if leave.is_time(is_idle) && !is_time.swap(true, Ordering::Relaxed) {
                 tracing::info!("no work is left");
             }

@@ -1,6 +1,7 @@
 //! What work costs: seconds of one worker for a unit, as workers measured it. Pure.
 
 use super::Model;
+use framefleet_contract::identity::Sha256;
 use framefleet_contract::message::heartbeat::Heartbeat;
 use std::collections::BTreeMap;
 
@@ -19,8 +20,10 @@ pub struct Cost {
     pub workers: u32,
 }
 
-/// No unit costs more: what claims to is no measurement.
-const MOST_SECONDS: f64 = 1e6;
+/// No unit costs less or more: what claims to is no measurement.
+const SECONDS: std::ops::RangeInclusive<f64> = 1e-9..=1e6;
+/// Of each pool. Of more, those that nobody has any more are forgotten.
+const MOST_MODELS: usize = 200;
 
 impl Costs {
     /// Takes what workers say that are alive. One with several inference threads does as many busy seconds in a second. All
@@ -28,7 +31,9 @@ impl Costs {
     pub fn hear(&mut self, alive: &[&Heartbeat]) {
         let mut sums: BTreeMap<(Option<&str>, &str), (f64, u32)> = BTreeMap::new();
         for worker in alive {
-            for (model, busy_s) in &worker.busy_seconds_per_frame {
+            let measured =
+                worker.busy_seconds_per_frame.iter().filter(|(model, _)| Sha256::try_from((*model).clone()).is_ok());
+            for (model, busy_s) in measured {
                 if let Some(seconds) = usable(busy_s / f64::from(worker.threads)) {
                     let (sum, workers) = sums.entry((worker.pool.as_deref(), model)).or_default();
                     *sum += seconds;
@@ -39,7 +44,11 @@ impl Costs {
         self.inferred.values_mut().flat_map(BTreeMap::values_mut).for_each(|cost| cost.workers = 0);
         for ((pool, model), (sum, workers)) in sums {
             let cost = Cost { worker_seconds: sum / f64::from(workers), workers };
-            self.inferred.entry(pool.map(str::to_owned)).or_default().insert(Model::new(model), cost);
+            let of_pool = self.inferred.entry(pool.map(str::to_owned)).or_default();
+            of_pool.insert(Model::new(model), cost);
+            if of_pool.len() > MOST_MODELS {
+                of_pool.retain(|_, cost| cost.workers > 0);
+            }
         }
     }
 
@@ -62,13 +71,17 @@ impl Costs {
 }
 
 fn usable(seconds: f64) -> Option<f64> {
-    (seconds.is_finite() && seconds > 0.0 && seconds <= MOST_SECONDS).then_some(seconds)
+    SECONDS.contains(&seconds).then_some(seconds)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    fn model() -> Sha256 {
+        Sha256::of(b"m")
+    }
 
     fn worker(pool: Option<&str>, threads: u32, busy_s: f64) -> Heartbeat {
         let beat = json!({
@@ -77,7 +90,7 @@ mod tests {
             "interval_s": 3.0, "pool": pool
         });
         let mut beat: Heartbeat = serde_json::from_value(beat).unwrap();
-        beat.busy_seconds_per_frame.insert("m".to_owned(), busy_s);
+        beat.busy_seconds_per_frame.insert(model().as_str().to_owned(), busy_s);
         beat
     }
 
@@ -86,7 +99,7 @@ mod tests {
     }
 
     fn cost(costs: &Costs, pool: Option<&str>) -> Option<(f64, u32)> {
-        costs.of(pool).get(&Model::new("m")).map(|cost| (cost.worker_seconds, cost.workers))
+        costs.of(pool).get(&Model::new(model().as_str())).map(|cost| (cost.worker_seconds, cost.workers))
     }
 
     #[test]
@@ -111,7 +124,7 @@ mod tests {
     #[test]
     fn what_is_no_measurement_is_passed_over() {
         let mut costs = Costs::default();
-        for bad in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e7] {
+        for bad in [0.0, -1.0, 1e-320, f64::NAN, f64::INFINITY, 1e7] {
             heard(&mut costs, &[worker(None, 1, bad)]);
             costs.hear_of_messages(Model::plan(), bad);
         }
@@ -119,6 +132,24 @@ mod tests {
         assert_eq!(costs, Costs::default());
         heard(&mut costs, &[worker(None, 1, f64::NAN), worker(None, 1, 2.0)]);
         assert_eq!(cost(&costs, None), Some((2.0, 1)));
+    }
+
+    #[test]
+    fn what_is_no_model_is_passed_over_and_models_that_are_gone_are_forgotten_when_there_are_many() {
+        let mut costs = Costs::default();
+        let mut beat = worker(Some("p"), 1, 0.1);
+        beat.busy_seconds_per_frame.insert("a name".to_owned(), 1.0);
+        beat.busy_seconds_per_frame.insert("m".repeat(1000), 1.0);
+        heard(&mut costs, &[beat]);
+        assert_eq!(costs.of(Some("p")).len(), 1);
+        for number in 0..1000_u32 {
+            let mut other = worker(Some("p"), 1, 0.1);
+            let model = Sha256::of(&number.to_le_bytes());
+            other.busy_seconds_per_frame = BTreeMap::from([(model.as_str().to_owned(), 1.0)]);
+            heard(&mut costs, &[worker(Some("p"), 1, 0.1), other]);
+        }
+        assert!(costs.of(Some("p")).len() <= MOST_MODELS);
+        assert_eq!(cost(&costs, Some("p")), Some((0.1, 1)));
     }
 
     #[test]

@@ -80,15 +80,24 @@ fn workers_are_ready_or_come_or_do_not_come() {
     let jobs = vec![job(3, 4, json!({"active": 2}))];
     let early = seen(&pool("Jobs"), jobs.clone(), pods.clone(), &[heartbeat("a", 2)], 100.0);
     assert_eq!((early.ready, early.coming, early.stuck, early.busy), (1, 3, 0, 1), "two pods, and two to be made");
-    let missing = MissingPods { job: "l4-3".to_owned(), count: 2, since: created() };
+    let missing = MissingPods { job: "l4-3".to_owned(), count: 2 };
     assert_eq!(early.missing_pods, Some(missing));
     let mut refused = early.clone();
     refused.refuse(2, "exceeded quota");
     assert_eq!((refused.coming, refused.stuck), (1, 2));
-    assert_eq!(early.starts, BTreeMap::from([("a".to_owned(), 40.0)]));
+    assert_eq!(early.starts, BTreeMap::from([("a".to_owned(), Start::Took(40.0)), ("b".to_owned(), Start::NotYet)]));
     assert!((early.coming_for - 60.0).abs() < 1e-6, "a cold start at most, and of the one that has a pod");
     let late = seen(&pool("Jobs"), jobs, pods, &[], 700.0);
     assert_eq!((late.ready, late.coming, late.stuck), (1, 0, 3));
+}
+
+#[test]
+fn a_pod_that_an_old_job_lacks_has_just_left_or_is_made_anew() {
+    let jobs = vec![job(3, 2, json!({"active": 1, "ready": 1}))];
+    let state = seen(&pool("Jobs"), jobs, vec![pod("a", "l4-3", ready_after(40))], &[], 9000.0);
+    assert_eq!((state.ready, state.coming, state.stuck), (1, 1, 0));
+    let foreign = vec![job(u32::MAX, 1, json!({}))];
+    assert_eq!(seen(&pool("Jobs"), foreign, vec![], &[], 9.0).last_job, 0, "nobody made so many");
 }
 
 #[test]
@@ -199,12 +208,28 @@ fn a_deployment_whose_pods_are_refused_does_not_come() {
 fn the_cold_start_is_what_nine_in_ten_starts_do_not_exceed() {
     let mut starts = Starts::new(&pool("Jobs"));
     assert_eq!(starts.cold_start(), ColdStart { seconds: 30.0, samples: 0 });
-    let of = |range: std::ops::Range<u32>| range.map(|n| (n.to_string(), f64::from(n))).collect::<BTreeMap<_, _>>();
+    let of = |range: std::ops::Range<u32>| -> BTreeMap<String, Start> {
+        range.map(|n| (n.to_string(), Start::Took(f64::from(n)))).collect()
+    };
+    starts.take(&BTreeMap::new());
     starts.take(&of(1..11));
     starts.take(&of(1..11));
     assert_eq!(starts.cold_start(), ColdStart { seconds: 9.0, samples: 10 });
     starts.take(&of(100..160));
     assert_eq!(starts.cold_start(), ColdStart { seconds: 154.0, samples: 50 });
+}
+
+#[test]
+fn only_the_first_time_that_a_worker_is_ready_is_its_start() {
+    let mut starts = Starts::new(&pool("Jobs"));
+    let seen = |a: Start, b: Start| BTreeMap::from([("a".to_owned(), a), ("b".to_owned(), b)]);
+    // One was ready before this program looked, and is not for a while; nobody knows for how long it took.
+    starts.take(&seen(Start::Unknown, Start::NotYet));
+    starts.take(&seen(Start::Took(9000.0), Start::Took(40.0)));
+    assert_eq!(starts.cold_start(), ColdStart { seconds: 40.0, samples: 1 });
+    starts.take(&seen(Start::Unknown, Start::Unknown));
+    starts.take(&seen(Start::Took(9900.0), Start::Took(900.0)));
+    assert_eq!(starts.cold_start(), ColdStart { seconds: 40.0, samples: 1 });
 }
 
 #[test]

@@ -18,8 +18,7 @@ pub struct WorkerPod<'a> {
     pub deletion_cost: Option<i32>,
     /// Since its creation, seconds.
     pub age: f64,
-    /// From its creation until it was ready, seconds.
-    pub start: Option<f64>,
+    pub start: Start,
     /// Its container has not run once.
     pub never_ran: bool,
     pub trouble: Option<Trouble>,
@@ -30,6 +29,16 @@ pub enum Stage {
     Ready,
     Coming,
     Stuck,
+}
+
+/// How long it took from its creation until it was ready.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Start {
+    NotYet,
+    /// Seconds; where it was ready only once.
+    Took(f64),
+    /// It has started and is not ready for now, and since when it was first is not known any more.
+    Unknown,
 }
 
 /// What keeps a worker from becoming ready, in Kubernetes' words.
@@ -94,9 +103,11 @@ impl<'a> WorkerPod<'a> {
             deletion_cost: pod.annotations().get(DELETION_COST).and_then(|cost| cost.parse().ok()),
             in_hand: in_hand.get(pod.name_any().as_str()).copied(),
             age: (now - created).max(0.0),
-            start: ready
-                .and_then(|ready| ready.last_transition_time.as_ref())
-                .map(|at| (seconds::since_1970(at) - created).max(0.0)),
+            start: match ready.and_then(|ready| ready.last_transition_time.as_ref()) {
+                Some(at) => Start::Took((seconds::since_1970(at) - created).max(0.0)),
+                None if has_started => Start::Unknown,
+                None => Start::NotYet,
+            },
             never_ran: worker.is_none_or(|worker| {
                 let ran =
                     worker.state.as_ref().is_some_and(|state| state.running.is_some() || state.terminated.is_some());

@@ -10,19 +10,29 @@ fn any_pool() -> impl Strategy<Value = Pool> {
     let money = (0.0..4.0_f64, any::<bool>(), any::<bool>());
     let times = (10.0..2000.0_f64, 0.0..600.0_f64, 0.0..900.0_f64);
     let cost = prop::option::weighted(0.9, 0.001..0.1_f64);
-    (limits, money, times, cost).prop_map(|((min, more, slots, budget), (price, is_spot, leaves), times, cost)| Pool {
-        min_workers: min,
-        max_workers: min + more,
-        slots,
-        budget_per_hour: budget,
-        is_spot,
-        leaves_by_itself: leaves,
-        drain_within: times.0,
-        stabilization: times.1,
-        cold_start: times.2,
-        cost: cost.map(|cost| (model(), cost)).into_iter().collect(),
-        ..pool("any", price)
-    })
+    let serves = (1_u32..20, prop::option::of(1_u32..20));
+    let serves = serves.prop_map(|(of_normal, of_low)| {
+        [(normal(), Some(of_normal)), (low(), of_low)]
+            .into_iter()
+            .filter_map(|(lane, weight)| Some((lane, weight?)))
+            .collect()
+    });
+    (limits, money, times, cost, serves).prop_map(
+        |((min, more, slots, budget), (price, is_spot, leaves), times, cost, serves)| Pool {
+            serves,
+            min_workers: min,
+            max_workers: min + more,
+            slots,
+            budget_per_hour: budget,
+            is_spot,
+            leaves_by_itself: leaves,
+            drain_within: times.0,
+            stabilization: times.1,
+            cold_start: times.2,
+            cost: cost.map(|cost| (model(), cost)).into_iter().collect(),
+            ..pool("any", price)
+        },
+    )
 }
 
 fn any_pools() -> impl Strategy<Value = Vec<Pool>> {
@@ -41,7 +51,24 @@ fn any_work() -> impl Strategy<Value = Work> {
     })
 }
 
+/// Work of two queues, and of a model in the second that pools need not know.
 fn any_demand() -> impl Strategy<Value = Demand> {
+    let model = prop::sample::select(vec![model(), Model::new("unheard-of")]);
+    (one_lane(), prop::collection::vec(any_work(), 0..4), 1_u32..200, model).prop_map(
+        |(mut demand, work, partitions, model)| {
+            let mut waiting: Vec<Work> = work.into_iter().map(|work| Work { model: model.clone(), ..work }).collect();
+            waiting.sort_by(|a, b| a.since.total_cmp(&b.since));
+            demand.lanes.insert(low(), LaneDemand { waiting, partitions, ..LaneDemand::default() });
+            demand
+        },
+    )
+}
+
+fn low() -> Lane {
+    Lane::Detect("low".to_owned())
+}
+
+fn one_lane() -> impl Strategy<Value = Demand> {
     (prop::collection::vec(any_work(), 0..8), 0.0..3000.0_f64, 1_u32..200).prop_map(
         |(mut waiting, rate, partitions)| {
             waiting.sort_by(|a, b| a.since.total_cmp(&b.since));
@@ -105,10 +132,12 @@ proptest! {
     #[test]
     fn more_work_never_needs_fewer_workers(
         pool in any_pool(),
-        demand in any_demand(),
+        mut demand in any_demand(),
         seen in any_observed(),
         more in 0.0..50_000.0_f64,
     ) {
+        // Nobody is bought for a deadline that what is served before makes impossible.
+        demand.lanes.get_mut(&low()).unwrap().waiting.iter_mut().for_each(|work| work.deadline = None);
         let (pools, seen) = ([pool], [seen]);
         let mut larger = demand.clone();
         larger.lanes.get_mut(&normal()).unwrap().waiting.push(work(more));
@@ -125,6 +154,7 @@ proptest! {
     ) {
         if pools.len() > 1 {
             // Workers that were bought may be cheaper than those that had the work before, and then give way to what is urgent.
+            demand.lanes.remove(&low());
             demand.lanes.values_mut().flat_map(|lane| &mut lane.waiting).for_each(|work| work.deadline = None);
         }
         let mut seen: Vec<Observed> = seen[..pools.len()].to_vec();
@@ -166,16 +196,16 @@ proptest! {
 
     /// Work that comes as fast as it is done neither calls nor dismisses workers.
     #[test]
-    fn steady_work_keeps_a_steady_fleet(rate in 100.0..5000.0_f64) {
-        let pool = Pool { leaves_by_itself: false, ..pool("a", 1.0) };
-        let mut demand = demand_of(0.0);
+    fn steady_work_keeps_a_steady_fleet(rate in 100.0..5000.0_f64, waited in 0.0..150.0_f64, leaves in any::<bool>()) {
+        let pool = Pool { leaves_by_itself: leaves, ..pool("a", 1.0) };
+        let busy = rate * 0.01;
+        let mut demand = tests::demand(vec![Work { since: NOW - waited, ..work(busy * waited) }]);
         let lane = demand.lanes.get_mut(&normal()).unwrap();
         lane.arriving = vec![Arriving { model: model(), units_per_second: rate }];
-        let first = plan(std::slice::from_ref(&pool), &demand, &[ready(0)], NOW)[0].wanted;
-        for second in 0..600 {
-            let again = plan(std::slice::from_ref(&pool), &demand, &[ready(first)], NOW + f64::from(second));
-            prop_assert_eq!((again[0].create, again[0].surplus), (0, 0));
-        }
+        let there = busy.ceil() as u32;
+        let plan = &plan(std::slice::from_ref(&pool), &demand, &[ready(there)], NOW)[0];
+        prop_assert_eq!(plan.create, 0, "{}", plan.reason);
+        prop_assert!(leaves || plan.surplus == 0, "{}", plan.reason);
     }
 }
 

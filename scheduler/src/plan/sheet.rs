@@ -26,8 +26,10 @@ pub struct Sheet<'a> {
     pub first_deadline: Option<f64>,
     /// Of the lane whose work is being given out.
     lane: LaneShare,
-    /// Workers that do all that it was given by when it is due.
+    /// Workers that do all that it was given by when it is due, as far as there are partitions for them.
     in_time: f64,
+    /// The same, where there are not.
+    without_partition: f64,
     /// Some work will not be done within the usual time: a start takes too long, and those that are there are too few.
     is_too_late: bool,
     /// Of work whose deadline cannot be met: how much, and the earliest.
@@ -109,6 +111,7 @@ impl<'a> Sheet<'a> {
             undated: 0.0,
             first_deadline: None,
             in_time: 0.0,
+            without_partition: 0.0,
             is_too_late: false,
             at_risk: None,
             is_measuring: false,
@@ -138,7 +141,8 @@ impl<'a> Sheet<'a> {
 
     /// Of the cheapest model that is known here; infinite where none is.
     pub fn least_cost(&self) -> f64 {
-        self.pool.cost.values().copied().fold(f64::INFINITY, f64::min)
+        let inferred = self.pool.cost.iter().filter(|(model, _)| model.is_inferred());
+        inferred.map(|(_, cost)| *cost).fold(f64::INFINITY, f64::min)
     }
 
     pub fn price(&self) -> f64 {
@@ -194,12 +198,13 @@ impl<'a> Sheet<'a> {
             let of_other = weight_of(other).unwrap_or(0.0);
             if other == lane {
                 self.lane.ahead += OWN_FLOW * flow;
-            } else if of_other > weight {
+            } else if of_other >= weight {
                 self.lane.ahead += flow * of_other / (of_other + weight);
             }
         }
         for (other, of_other) in lower {
-            let Some(of_weight) = weight_of(other) else { continue };
+            // Pools may give lanes different weights: what is heavier here is no lower one.
+            let Some(of_weight) = weight_of(other).filter(|of_weight| *of_weight <= weight) else { continue };
             let seconds = |(model, units): (&&Model, &f64)| units * pool.cost.get(*model).copied().unwrap_or(0.0);
             let waiting: f64 = of_other.iter().map(seconds).sum();
             if waiting > 0.0 {
@@ -285,8 +290,8 @@ impl<'a> Sheet<'a> {
         self.pool.cold_start * if self.pool.is_spot { 2.0 } else { 1.0 }
     }
 
-    /// Takes work; what is not meant for its deadline is at risk.
-    pub fn add(&mut self, seconds: f64, items: f64, piece: Piece<'_>) {
+    /// Takes work, of which so many workers may do something; what is not meant for its deadline is at risk.
+    pub fn add(&mut self, seconds: f64, items: f64, piece: Piece<'_>, most: u32) {
         self.work += seconds;
         self.lane.given += seconds;
         self.items += items;
@@ -306,17 +311,17 @@ impl<'a> Sheet<'a> {
         if piece.work.deadline.is_none() && usual.left < self.soonest() {
             self.is_too_late |= self.ahead(usual) > self.done(f64::from(self.there()), usual);
         }
-        self.in_time = self.in_time.max(self.workers_for(self.ahead(due), due));
+        let needed = self.workers_for(self.ahead(due), due);
+        let allowed = needed.min(f64::from(most));
+        if allowed < needed {
+            self.without_partition = self.without_partition.max(needed);
+        }
+        self.in_time = self.in_time.max(allowed);
     }
 
     /// One worker finds out what a frame costs.
     pub fn measure(&mut self) {
         self.is_measuring = true;
-    }
-
-    /// More partitions than these are not left for it.
-    pub fn limit_to(&mut self, partitions: u32) {
-        self.partitions = self.partitions.min(partitions);
     }
 
     /// Workers for all that it was given so far, within its limits.
@@ -345,6 +350,9 @@ impl<'a> Sheet<'a> {
             if wanted > most {
                 (wanted, by) = (most, Some(limit));
             }
+        }
+        if by.is_none() && self.without_partition > f64::from(wanted) {
+            by = Some(Limit::Partitions);
         }
         (wanted, by)
     }

@@ -148,6 +148,24 @@ fn a_model_that_nobody_had_yet_costs_no_less_than_the_cheapest_that_is_known() {
     let answer = plan_one(&new, &demand(vec![work(5400.0)]), &ready(0));
     assert_eq!((answer.create, answer.work.round()), (3, 1080.0), "a fifth of what it turns out to be");
     assert!(answer.findings.contains(&Finding::Measuring));
+    // What it takes to plan a video says nothing of a frame.
+    let planner = Pool { cost: BTreeMap::from([(Model::plan(), 3.0)]), ..pool("a", 1.0) };
+    assert_eq!(plan_one(&planner, &demand(vec![work(5400.0)]), &ready(0)).create, 1);
+}
+
+#[test]
+fn the_partitions_of_one_queue_do_not_limit_another() {
+    let few = Lane::Detect("few".to_owned());
+    let both = Pool { serves: BTreeMap::from([(few.clone(), 4), (normal(), 1)]), ..pool("a", 1.0) };
+    let wanted = |waiting: Vec<Work>| {
+        let mut demand = demand(waiting);
+        let of_few = LaneDemand { waiting: vec![work(54_000.0)], partitions: 3, ..LaneDemand::default() };
+        demand.lanes.insert(few.clone(), of_few);
+        let answer = plan_one(&both, &demand, &ready(0));
+        (answer.wanted, answer.findings.contains(&Finding::Limited(Limit::Partitions)))
+    };
+    assert_eq!(wanted(Vec::new()), (3, true));
+    assert!(wanted(vec![work(460.0 * 20.0)]).0 >= 20);
 }
 
 #[test]

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 #[derive(Debug)]
 pub struct Memory {
+    /// Of another pool of the same name nothing is remembered.
+    uid: Option<String>,
     pub starts: Starts,
     /// Seconds of a worker for each unit of work.
     pub costs: BTreeMap<Model, f64>,
@@ -26,6 +28,8 @@ pub struct Memory {
     pub refused: Option<Refused>,
     /// The status that was written last, and when.
     pub told: Option<(WorkerPoolStatus, Instant)>,
+    /// The Job whose pods are missing, and since when.
+    pods_missing: Option<(String, Instant)>,
     /// Why the pods of a Job are not made, and when that was asked.
     pub no_pods: Option<(String, Option<String>, Instant)>,
     /// The generation of the Deployment that was applied, and what was.
@@ -40,6 +44,8 @@ struct Made {
     workers: u32,
     stays: bool,
     at: Instant,
+    /// When the API server was last asked for it.
+    asked: Instant,
 }
 
 #[derive(Debug, Clone)]
@@ -60,7 +66,7 @@ pub enum Remedy {
     Somebody,
 }
 
-/// A Job that was made is seen by the watch after a moment, or was removed before it was.
+/// A Job that was made is seen by the watch within that time, or the API server is asked for it.
 const SEEN_WITHIN: Duration = Duration::from_secs(30);
 /// After the first refusal, and at most; twice as long after each other one.
 const PAUSES_S: [f64; 2] = [5.0, 120.0];
@@ -75,6 +81,8 @@ impl Memory {
         let status = pool.status.clone().unwrap_or_default();
         let known = |cost: &crate::pool::ModelCost| (Model::new(&cost.model), cost.worker_seconds);
         Self {
+            uid: pool.uid(),
+            pods_missing: None,
             starts: Starts::new(pool),
             costs: status.models.iter().filter(|cost| cost.worker_seconds > 0.0).map(known).collect(),
             made: Vec::new(),
@@ -90,6 +98,10 @@ impl Memory {
         }
     }
 
+    pub fn is_of(&self, pool: &WorkerPool) -> bool {
+        self.uid == pool.uid()
+    }
+
     /// A new leader does not know what was wanted before, and takes what is there for it.
     pub fn begin(&mut self, state: &State, now: f64) {
         if !self.has_begun {
@@ -100,21 +112,59 @@ impl Memory {
     }
 
     pub fn learn_costs(&mut self, pool: &str, costs: &Costs) {
-        self.costs.extend(costs.of(Some(pool)).into_iter().map(|(model, cost)| (model, cost.worker_seconds)));
+        /// Those that a new leader or a change of many models leaves behind are forgotten.
+        const MOST: usize = 250;
+        let known = || costs.of(Some(pool)).into_iter().map(|(model, cost)| (model, cost.worker_seconds));
+        self.costs.extend(known());
+        if self.costs.len() > MOST {
+            self.costs = known().collect();
+        }
     }
 
     pub fn remember_made(&mut self, name: String, workers: u32, stays: bool) {
-        self.made.push(Made { name, workers, stays, at: Instant::now() });
+        let now = Instant::now();
+        self.made.push(Made { name, workers, stays, at: now, asked: now });
     }
 
     /// Counts what was made and is not to be seen yet.
-    pub fn add_made(&mut self, state: &mut State, objects: &Objects) {
+    pub fn add_made(&mut self, state: &mut State, objects: &Objects, cold_start: f64) {
         let is_seen = |made: &Made| objects.jobs.iter().any(|job| job.name_any() == made.name);
-        self.made.retain(|made| made.at.elapsed() < SEEN_WITHIN && !is_seen(made));
+        self.made.retain(|made| !is_seen(made));
         for made in &self.made {
             state.coming += made.workers;
+            state.coming_for += f64::from(made.workers) * made.at.elapsed().as_secs_f64().min(cold_start);
             if made.stays {
                 state.staying += made.workers;
+            }
+        }
+    }
+
+    /// Jobs that should be to be seen by now: the watch is late, or somebody removed them before it saw them.
+    pub fn doubtful(&self) -> Vec<String> {
+        let late = self.made.iter().filter(|made| made.asked.elapsed() >= SEEN_WITHIN);
+        late.map(|made| made.name.clone()).collect()
+    }
+
+    /// What the API server says of one that is doubtful.
+    pub fn settle_doubt(&mut self, name: &str, is_there: bool) {
+        if is_there {
+            self.made.iter_mut().filter(|made| made.name == name).for_each(|made| made.asked = Instant::now());
+        } else {
+            self.made.retain(|made| made.name != name);
+        }
+    }
+
+    /// For how long the pods of this Job have been missing.
+    pub fn pods_missing_for(&mut self, job: Option<&str>) -> Duration {
+        let Some(job) = job else {
+            self.pods_missing = None;
+            return Duration::ZERO;
+        };
+        match &self.pods_missing {
+            Some((known, since)) if known == job => since.elapsed(),
+            _ => {
+                self.pods_missing = Some((job.to_owned(), Instant::now()));
+                Duration::ZERO
             }
         }
     }

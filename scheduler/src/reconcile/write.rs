@@ -26,8 +26,8 @@ pub struct Writer {
     recorder: Recorder,
 }
 
-/// A Job's pods are made within so many seconds, or something keeps them from being made.
-const PODS_WITHIN_S: f64 = 5.0;
+/// Jobs that are made in one cycle, which is not to take too long.
+const MOST_AT_ONCE: u32 = 50;
 /// Between two questions why they are not.
 const EVENTS_PERIOD: Duration = Duration::from_secs(20);
 /// Between two writes of a status in which only numbers have changed.
@@ -136,8 +136,11 @@ impl Writer {
         }
         let staying = plan.create.min(pool.spec.min_workers.saturating_sub(state.staying));
         // Each of the minimum's workers has a Job of its own, so that one can be let go.
-        for _ in 0..staying {
+        for _ in 0..staying.min(MOST_AT_ONCE) {
             self.make_job(pool, 1, true, plan, memory).await?;
+        }
+        if staying > MOST_AT_ONCE {
+            return Ok(());
         }
         if plan.create > staying {
             self.make_job(pool, plan.create - staying, false, plan, memory).await?;
@@ -215,6 +218,22 @@ impl Writer {
         memory.last_job = number;
         memory.remember_made(name, workers, stays);
         Ok(())
+    }
+
+    /// Whether Jobs are there that were made, and that the watch should show by now.
+    pub async fn ask_for_doubtful(&self, pool: &WorkerPool, memory: &mut Memory) {
+        let jobs: Api<Job> = self.of(pool);
+        for name in memory.doubtful() {
+            match self.in_time(jobs.get_opt(&name)).await {
+                Ok(found) => {
+                    if found.is_some() {
+                        tracing::warn!("{name} is there, and the watch does not show it yet");
+                    }
+                    memory.settle_doubt(&name, found.is_some());
+                }
+                Err(error) => tracing::warn!("whether {name} is there is not known: {error}"),
+            }
+        }
     }
 
     async fn cancel_job(&self, pool: &WorkerPool, job: &str, why: &str, memory: &mut Memory) -> Result<(), WriteError> {
@@ -334,16 +353,7 @@ impl Writer {
     }
 
     /// What the cluster says of pods that a Job should have and does not.
-    pub async fn why_no_pods(
-        &self,
-        pool: &WorkerPool,
-        missing: &MissingPods,
-        memory: &mut Memory,
-        now: f64,
-    ) -> Option<String> {
-        if now - missing.since < PODS_WITHIN_S {
-            return None;
-        }
+    pub async fn why_no_pods(&self, pool: &WorkerPool, missing: &MissingPods, memory: &mut Memory) -> Option<String> {
         if let Some((job, answer, at)) = &memory.no_pods
             && *job == missing.job
             && at.elapsed() < EVENTS_PERIOD

@@ -133,6 +133,7 @@ fn the_workers_of_the_minimum_stay_until_there_is_to_be_less_of_them_and_they_ar
     assert!(pools.jobs().iter().all(|job| !arguments(job).contains("--leave-when-idle")));
 
     pools.change("gpus", json!({"minWorkers": 1}));
+    wait::calmly("fewer are wanted", || pools.status("gpus").workers.desired == 1);
     scheduler.wait_for_cycles(4);
     assert_eq!(pools.jobs().len(), 3, "what they have in hand is not known");
     let pods: Vec<Pod> = pools.pods();

@@ -28,6 +28,7 @@ fn a_deployment_shrinks_by_those_that_have_nothing_in_hand() {
 
     let workers = pods_of(&pools, "steady");
     traffic.end("first");
+    wait::calmly("nothing waits", || pools.status("steady").workers.desired == 0);
     scheduler.wait_for_cycles(4);
     assert_eq!(replicas(&pools, "steady"), 3, "what they have in hand is not known");
     let tell = |busy: &str| {

@@ -5,6 +5,7 @@ use super::super::scenario::{Pool, RunAs, Scenario};
 use super::super::world::{PoolState, State};
 use super::{Leaves, Order, Policy, World};
 use crate::demand::{Arriving, Demand, Lane, LaneDemand, Model, Work};
+use crate::observe;
 use crate::plan::{self, Observed};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -49,7 +50,9 @@ impl Policy for Scheduler {
         for (pool, plan) in plans.iter().enumerate() {
             let before = &mut self.wanted_before[pool];
             before.retain(|(time, _)| *time >= world.now - world.scenario.planner.stabilization.0);
-            before.push((world.now, plan.wanted));
+            if !plan.is_held() {
+                before.push((world.now, plan.wanted));
+            }
             if plan.create > 0 {
                 orders.push(Order::Start { pool, workers: plan.create });
             }
@@ -71,15 +74,12 @@ impl Policy for Scheduler {
 
 impl Scheduler {
     fn observed(&self, world: &World<'_>, pool: usize, of: &plan::Pool) -> Observed {
-        /// Whoever takes longer, and half as long again as others, comes perhaps never.
-        const PATIENCE: f64 = 600.0;
-        const STARTS: f64 = 1.5;
         let mut seen = Observed { wanted_before: self.wanted_before[pool].clone(), ..Observed::default() };
         for pod in world.pods(pool) {
             let age = world.now - pod.asked;
             match pod.state {
                 State::Ready => seen.ready += 1,
-                _ if age > PATIENCE.max(STARTS * of.cold_start) => seen.stuck += 1,
+                _ if age > observe::patience(of.cold_start) => seen.stuck += 1,
                 _ => {
                     seen.coming += 1;
                     seen.coming_for += age.min(of.cold_start);
@@ -114,10 +114,8 @@ fn pool_of(world: &World<'_>, index: usize) -> plan::Pool {
 
 /// The 90th percentile of those seen.
 fn cold_start(pool: &Pool, state: &PoolState) -> f64 {
-    let mut seen: Vec<f64> = state.cold_starts.iter().copied().collect();
-    seen.sort_by(f64::total_cmp);
-    let last = seen.len().saturating_sub(1);
-    seen.get((last as f64 * 0.9).ceil() as usize).copied().unwrap_or(pool.cold_start.0)
+    let seen: Vec<f64> = state.cold_starts.iter().copied().collect();
+    if seen.is_empty() { pool.cold_start.0 } else { observe::nine_in_ten(&seen) }
 }
 
 fn model_of(scenario: &Scenario, model: usize) -> Model {
