@@ -64,6 +64,11 @@ impl Connection {
         if brokers.trim().is_empty() {
             return Err(QueueError::BadRequest("--brokers is empty; give host:port".to_owned()));
         }
+        if brokers.contains("://") {
+            return Err(QueueError::BadRequest(format!(
+                "--brokers is {brokers:?}; give host:port, and no scheme before it"
+            )));
+        }
         if let Some(name) = settings.keys().find(|name| OURS.contains(&name.as_str())) {
             let reason = format!("the Kafka setting {name} is not for you to change: nothing is lost because of it");
             return Err(QueueError::BadRequest(reason));
@@ -151,7 +156,9 @@ impl Connection {
             other => other.to_string(),
         };
         let said = self.secrets().fold(said, |said, secret| said.replace(secret, "***"));
-        QueueError::BadRequest(format!("Kafka's settings are refused: {said}; check --kafka and its files"))
+        QueueError::BadRequest(format!(
+            "Kafka's settings are refused: {said}; check --kafka, or FRAMEFLEET_KAFKA_... in the environment or a pool's Secret"
+        ))
     }
 
     fn secrets(&self) -> impl Iterator<Item = &str> {

@@ -159,10 +159,10 @@ fn deadline_at_risk(view: &View<'_>) -> (bool, Cause) {
     });
     match at_risk {
         Some((worker_seconds, earliest)) => {
-            let message = format!(
-                "{worker_seconds:.0} worker-s cannot be done by their deadlines, the first of which is {}",
-                seconds::time(earliest).0
-            );
+            let what =
+                if worker_seconds > 0.0 { format!("{worker_seconds:.0} worker-s") } else { "some work".to_owned() };
+            let first = seconds::time(earliest).0;
+            let message = format!("{what} cannot be done by its deadlines, the first of which is {first}");
             (true, Cause::new("TooLate", message))
         }
         None => (false, Cause::new("AsExpected", "")),

@@ -230,7 +230,7 @@ fn give_work(sheets: &mut [Sheet<'_>], serving: &[Offer], lane: &Lane, work: &Wo
     let buyers = || serving.iter().filter(|offer| sheets[offer.sheet].buys()).copied();
     if serving.iter().all(|offer| !offer.cost.is_finite()) {
         if let Some(offer) = buyers().next() {
-            sheets[offer.sheet].measure();
+            sheets[offer.sheet].measure(work);
         }
         return;
     }

@@ -31,11 +31,13 @@ use serde::{Deserialize, Serialize};
     category = "framefleet",
     validation = Rule::new("size(self.metadata.name) <= 40")
         .message("a pool's name may have 40 characters: the names of its Jobs and pods begin with it"),
+    validation = Rule::new("!self.metadata.name.contains('.')")
+        .message("a pool's name may have no dot: the names of its Jobs and pods begin with it"),
     printcolumn(name = "Runs", type_ = "string", json_path = ".spec.runAs"),
     printcolumn(name = "Desired", type_ = "integer", json_path = ".status.workers.desired"),
     printcolumn(name = "Ready", type_ = "integer", json_path = ".status.workers.ready"),
     printcolumn(name = "Pending", type_ = "integer", json_path = ".status.workers.pending"),
-    printcolumn(name = "Work", type_ = "number", json_path = ".status.waitingWorkerSeconds",
+    printcolumn(name = "Work", type_ = "integer", json_path = ".status.waitingWorkerSeconds",
                 description = "Worker-seconds that wait"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Why", type_ = "string", json_path = ".status.reason", priority = 1),

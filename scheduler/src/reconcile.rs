@@ -174,6 +174,7 @@ impl Scheduler {
             let memory = self.memories.get_mut(&case.name).expect("it was made when the pool was looked at");
             memory.remember_wanted(&plan, pool.stabilization, now);
             metrics::pool(&case.name, &case.state, &plan);
+            self.writer.say_of_kafka(&case.pool, kafka.as_ref(), memory).await;
             self.writer.carry_out(&case.pool, &case.state, &plan, memory).await;
             self.writer.tell(&case.pool, &case.state, &plan, kafka.as_ref(), memory, now).await;
         }

@@ -72,6 +72,7 @@ fn the_api_server_refuses_what_cannot_be_meant_and_says_why() {
         (json!({"drainWithin": "soon"}), "spec.drainWithin"),
         (json!({"drainWithin": "1.5h"}), "spec.drainWithin"),
         (json!({"drainWithin": ""}), "spec.drainWithin"),
+        (json!({"coldStart": "999999999h"}), "spec.coldStart"),
         (json!({"stabilization": "-5m"}), "spec.stabilization"),
         (json!({"idleExit": "1 minute"}), "spec.idleExit"),
         (json!({"coldStart": "90"}), "spec.coldStart"),
@@ -91,6 +92,7 @@ fn the_api_server_refuses_what_cannot_be_meant_and_says_why() {
     let long = "l".repeat(41);
     raw.refuses(&scheduler::pool(&long, json!({})), "a pool's name may have 40 characters");
     raw.create(&scheduler::pool(&long[1..], json!({}))).unwrap();
+    raw.refuses(&scheduler::pool("a.b", json!({})), "a pool's name may have no dot");
     for missing in ["runAs", "maxWorkers", "template"] {
         let mut pool = scheduler::pool("refused", json!({}));
         pool["spec"].as_object_mut().unwrap().remove(missing);
@@ -104,7 +106,7 @@ fn what_is_just_allowed_is_allowed() {
     for (number, spec) in [
         json!({"minWorkers": 5}),
         json!({"maxWorkers": 0}),
-        json!({"drainWithin": "10s", "stabilization": "0s", "idleExit": "1h30m5s", "coldStart": "10000h"}),
+        json!({"drainWithin": "10s", "stabilization": "0s", "idleExit": "1h30m5s", "coldStart": "9999h"}),
         json!({"pricePerHour": "0.53", "budgetPerHour": "0"}),
         json!({"runAs": "Deployment", "roles": ["plan", "detect", "finish"], "gpu": null}),
         json!({"gpu": {"resource": "nvidia.com/mig-1g.10gb", "count": 64, "memory": "24Gi"}}),
@@ -191,7 +193,7 @@ fn kubectl_shows_what_there_is_and_explains_what_can_be_said() {
     };
     let [names, values] = columns(&["wp"]).try_into().unwrap();
     assert_eq!(names, ["NAME", "RUNS", "DESIRED", "READY", "PENDING", "WORK", "STATE", "AGE"]);
-    assert_eq!(values[..7], ["shown", "Jobs", "4", "3", "1", "900.5", "Working"]);
+    assert_eq!(values[..7], ["shown", "Jobs", "4", "3", "1", "900", "Working"]);
     let [names, values] = columns(&["workerpools", "-o", "wide"]).try_into().unwrap();
     assert_eq!((names[7].as_str(), values[7].as_str()), ("WHY", "900 worker-s waiting"));
     assert_eq!(columns(&["framefleet"]).len(), 2, "by its category");

@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Debug, Args)]
 pub struct Run {
     /// A namespace whose pools are sized; can be given several times. Its own when left out
-    #[arg(long, value_name = "NAME", conflicts_with = "all_namespaces")]
+    #[arg(long, value_name = "NAME", conflicts_with = "all_namespaces", value_parser = name)]
     namespace: Vec<String>,
 
     /// Size the pools of all namespaces, which needs rights in all of them
@@ -29,11 +29,11 @@ pub struct Run {
     all_namespaces: bool,
 
     /// Where the lease is by which one of several schedulers leads. Its own namespace when left out
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = name)]
     lease_namespace: Option<String>,
 
     /// The name of that lease: schedulers of one name never size the same pools at once
-    #[arg(long, value_name = "NAME", default_value = "framefleet-scheduler")]
+    #[arg(long, value_name = "NAME", default_value = "framefleet-scheduler", value_parser = name)]
     lease: String,
 
     /// Look at everything anew after so many seconds
@@ -43,6 +43,16 @@ pub struct Run {
     /// Answer /livez, /readyz and /metrics at this address
     #[arg(long, value_name = "ADDRESS:PORT", env = "FRAMEFLEET_LISTEN")]
     listen: Option<SocketAddr>,
+}
+
+/// As the API server takes it for namespaces and leases.
+fn name(text: &str) -> Result<String, String> {
+    let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let is_name =
+        (1..=63).contains(&text.len()) && text.chars().all(is_inner) && !text.starts_with('-') && !text.ends_with('-');
+    let refused =
+        || "a name has at most 63 lower case letters, digits and hyphens, and no hyphen at its ends".to_owned();
+    is_name.then(|| text.to_owned()).ok_or_else(refused)
 }
 
 /// A cycle that has not ended after so long hangs.

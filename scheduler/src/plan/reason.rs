@@ -20,17 +20,20 @@ pub fn of(sheet: &Sheet<'_>, plan: &PoolPlan) -> String {
     for finding in &plan.findings {
         let _ = match finding {
             Finding::Held(_) | Finding::Paused => Ok(()),
-            Finding::Measuring => write!(said, "; measuring what a frame costs"),
+            Finding::Measuring => write!(said, "; measuring what it costs"),
             Finding::DrainTargetImpossible => {
                 let (age, start) = (sheet.age, sheet.pool.cold_start);
-                write!(said, "; the target cannot be met: it waits for {age:.0} s, a start takes {start:.0} s")
+                write!(said, "; too late for the target: the oldest waits for {age:.0} s, a start takes {start:.0} s")
             }
             Finding::DeadlineAtRisk { worker_seconds, earliest } => {
-                let left = earliest - sheet.now;
-                write!(
-                    said,
-                    "; {worker_seconds:.0} worker-s cannot be done by their deadlines, the first in {left:.0} s"
-                )
+                let what =
+                    if *worker_seconds > 0.0 { format!("{worker_seconds:.0} worker-s") } else { "some".to_owned() };
+                match earliest - sheet.now {
+                    left if left > 0.0 => {
+                        write!(said, "; {what} cannot be done by their deadlines, the first in {left:.0} s")
+                    }
+                    _ => write!(said, "; {what} cannot be done by their deadlines, the first of which is over"),
+                }
             }
             Finding::Limited(limit) => write!(said, "; limited by {}", name(*limit)),
             Finding::Stuck(stuck) => write!(said, "; {stuck} that were asked for do not come"),
@@ -44,22 +47,36 @@ pub fn of(sheet: &Sheet<'_>, plan: &PoolPlan) -> String {
 }
 
 fn numbers(sheet: &Sheet<'_>, plan: &PoolPlan) -> String {
-    let mut said = match (plan.work > 0.0, plan.arriving > 0.0) {
-        (false, false) => "nothing waits".to_owned(),
-        (true, false) => format!("{:.0} worker-s waiting", plan.work),
-        (false, true) => format!("{:.2} workers' work arriving", plan.arriving),
-        (true, true) => format!("{:.0} worker-s waiting, {:.2} workers' work arriving", plan.work, plan.arriving),
-    };
+    let mut waits = Vec::new();
+    if plan.work > 0.0 {
+        waits.push(format!("{:.0} worker-s waiting", plan.work));
+    }
+    let (pieces, units) = sheet.unmeasured;
+    if pieces > 0 {
+        waits.push(format!("{pieces} pieces of {units:.0} units waiting whose cost is not known"));
+    }
+    if plan.arriving > 0.0 {
+        waits.push(format!("{:.2} workers' work arriving", plan.arriving));
+    }
+    if waits.is_empty() {
+        waits.push("nothing waits".to_owned());
+    }
+    let mut said = waits.join(", ");
     if sheet.undated > 0.0 {
         let _ = write!(said, ", drain within {:.0} s", sheet.pool.drain_within);
     }
-    if let Some(deadline) = sheet.first_deadline {
-        let _ = write!(said, ", first deadline in {:.0} s", deadline - sheet.now);
+    match sheet.first_deadline.map(|deadline| deadline - sheet.now) {
+        Some(left) if left <= 0.0 => said.push_str(", first deadline is over"),
+        Some(left) => _ = write!(said, ", first deadline in {left:.0} s"),
+        None => {}
     }
     if plan.desired > plan.wanted {
         let _ = write!(said, ": {}, kept at {} for now", workers(plan.wanted), plan.desired);
     } else {
         let _ = write!(said, ": {}", workers(plan.wanted));
+    }
+    if plan.wanted > 0 && plan.wanted == sheet.pool.min_workers && sheet.needed() < plan.wanted {
+        said.push_str(", the minimum");
     }
     said
 }

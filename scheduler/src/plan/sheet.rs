@@ -21,6 +21,8 @@ pub struct Sheet<'a> {
     /// S: work that waits.
     pub work: f64,
     items: f64,
+    /// Pieces and units that wait, of which nobody knows what they cost.
+    pub unmeasured: (u32, f64),
     /// What of it has no deadline.
     pub undated: f64,
     pub first_deadline: Option<f64>,
@@ -108,6 +110,7 @@ impl<'a> Sheet<'a> {
             lane: LaneShare::default(),
             work: 0.0,
             items: 0.0,
+            unmeasured: (0, 0.0),
             undated: 0.0,
             first_deadline: None,
             in_time: 0.0,
@@ -319,9 +322,15 @@ impl<'a> Sheet<'a> {
         self.in_time = self.in_time.max(allowed);
     }
 
-    /// One worker finds out what a frame costs.
-    pub fn measure(&mut self) {
+    /// One worker finds out what a unit costs.
+    pub fn measure(&mut self, work: &Work) {
         self.is_measuring = true;
+        self.unmeasured.0 += work.items;
+        self.unmeasured.1 += work.units;
+        if let Some(deadline) = work.deadline.filter(|deadline| *deadline <= self.now) {
+            let (so_far, earliest) = self.at_risk.unwrap_or((0.0, f64::INFINITY));
+            self.at_risk = Some((so_far, earliest.min(deadline)));
+        }
     }
 
     /// Workers for all that it was given so far, within its limits.

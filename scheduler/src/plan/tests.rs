@@ -97,6 +97,7 @@ fn no_work_needs_no_workers_and_minimum_stays() {
     assert_eq!(answer.reason, "nothing waits: 0 workers");
     let answer = plan_one(&Pool { min_workers: 2, ..pool("a", 1.0) }, &nothing, &ready(0));
     assert_eq!((answer.wanted, answer.create), (2, 2));
+    assert_eq!(answer.reason, "nothing waits: 2 workers, the minimum");
 }
 
 #[test]
@@ -132,7 +133,16 @@ fn an_unknown_cost_is_measured_by_one_worker() {
     let new = Pool { cost: BTreeMap::new(), ..pool("a", 1.0) };
     let answer = plan_one(&new, &demand(vec![work(5400.0)]), &ready(0));
     assert_eq!((answer.wanted, answer.create), (1, 1));
-    assert!(answer.findings.contains(&Finding::Measuring));
+    assert_eq!(
+        answer.reason,
+        "540 pieces of 540000 units waiting whose cost is not known: 1 worker; measuring what it costs"
+    );
+    let over = Work { deadline: Some(NOW - 1.0), ..work(10.0) };
+    let answer = plan_one(&new, &demand(vec![over]), &ready(0));
+    assert!(
+        answer.reason.ends_with("some cannot be done by their deadlines, the first of which is over"),
+        "{answer:?}"
+    );
     assert_eq!(plan_one(&new, &demand(vec![work(5400.0)]), &ready(1)).create, 0);
     // Where another pool knows it, one worker of a cheaper one finds out, and the rest goes to the one that knows.
     let pools = [new, pool("b", 2.0)];

@@ -70,7 +70,7 @@ impl JsonSchema for PodTemplate {
 }
 
 /// `1h30m`, `90s`: what both CEL's `duration` and `humantime` read.
-const DURATION: &str = "^([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}s)?$";
+const DURATION: &str = "^([0-9]{1,4}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?$";
 /// Decimal digits, so that nothing is rounded on the way.
 const PRICE: &str = "^[0-9]{1,9}([.][0-9]{1,6})?$";
 /// As the API server writes quantities of memory.

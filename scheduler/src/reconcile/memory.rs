@@ -26,6 +26,8 @@ pub struct Memory {
     pub decisions: Vec<Decision>,
     /// What the API server, or the template, says against new workers, and the generation that it is about.
     pub refused: Option<Refused>,
+    /// Why Kafka does not say what waits, as it was said last.
+    pub said_of_kafka: Option<String>,
     /// The status that was written last, and when.
     pub told: Option<(WorkerPoolStatus, Instant)>,
     /// The Job whose pods are missing, and since when.
@@ -91,6 +93,7 @@ impl Memory {
             has_begun: false,
             decisions: status.decisions,
             refused: None,
+            said_of_kafka: None,
             told: None,
             no_pods: None,
             applied: None,
@@ -200,9 +203,11 @@ impl Memory {
         self.refused = Some(Refused { cause, generation, remedy, times, until: seconds::now() + pause });
     }
 
-    /// Until then other pools get this one's work. What passes by itself is waited for instead.
+    /// Until then, and until the API server takes its workers again, other pools get this one's work. What passes by itself is
+    /// waited for instead.
     pub fn refused_until(&self) -> Option<f64> {
-        self.refused.as_ref().filter(|refused| refused.remedy == Remedy::Somebody).map(|refused| refused.until)
+        let refused = self.refused.as_ref().filter(|refused| refused.remedy == Remedy::Somebody);
+        refused.map(|refused| refused.until.max(seconds::now() + 1.0))
     }
 
     /// Whether it is time to try what was refused, or the pool has changed since.

@@ -94,7 +94,10 @@ impl Writer {
         if !memory.may_try(generation) {
             return;
         }
+        let was_refused = memory.refused_until().is_some();
         let done = match pool.spec.run_as {
+            // Before it gets work that others could do, the API server is asked whether it would take a Job.
+            RunAs::Jobs if was_refused => self.check(pool, memory).await,
             RunAs::Jobs => self.size_jobs(pool, state, plan, memory).await,
             RunAs::Deployment => self.size_deployment(pool, state, plan, memory).await,
         };
@@ -102,6 +105,21 @@ impl Writer {
             Ok(()) => memory.refused = None,
             Err(WriteError::LeadsNoMore) => {}
             Err(error) => self.not_done(pool, &error, memory).await,
+        }
+    }
+
+    /// That Kafka does not say what waits any more, and why; once for each reason.
+    pub async fn say_of_kafka(&self, pool: &WorkerPool, kafka: Option<&Cause>, memory: &mut Memory) {
+        // What takes a moment is no news.
+        let news = kafka.filter(|cause| !matches!(cause.reason.as_str(), "CatchingUp" | "NotFollowed"));
+        let reason = news.map(|cause| cause.reason.clone());
+        if let Some(cause) = news.filter(|_| memory.said_of_kafka != reason) {
+            tracing::warn!(pool = pool.name_any(), "{}: {}", cause.reason, cause.message);
+            let event = event(&cause.reason, &cause.message);
+            self.say(pool, Event { type_: EventType::Warning, ..event }).await;
+        }
+        if kafka.is_none() || reason.is_some() {
+            memory.said_of_kafka = reason;
         }
     }
 
@@ -117,6 +135,7 @@ impl Writer {
             let event = event(&cause.reason, &cause.message);
             self.say(pool, Event { type_: EventType::Warning, ..event }).await;
         }
+        memory.checked = None;
         memory.refuse(cause, generation, Remedy::Somebody);
     }
 

@@ -36,7 +36,9 @@ pub fn svg(title: &str, runs: &[Run]) -> String {
 fn draw(root: &Area<'_>, title: &str, runs: &[Run]) -> Drawn {
     root.fill(&WHITE)?;
     let (top, rest) = root.split_vertically(TITLE);
-    top.draw(&Text::new(title.to_owned(), (12, 10), ("sans-serif", 15)))?;
+    // XML has no place for them, in whatever form.
+    let title = title.replace(char::is_control, "\u{fffd}");
+    top.draw(&Text::new(title, (12, 10), ("sans-serif", 15)))?;
     let panels = rest.split_evenly((runs.len() + 1, 1));
     waiting(&panels[0], runs)?;
     let most = runs.iter().flat_map(|(_, samples)| samples).map(|at| at.gpus.max(at.wanted)).max().unwrap_or(1);
@@ -77,9 +79,9 @@ fn workers(panel: &Area<'_>, (name, samples): &Run, colour: RGBColor, most: f64)
         .label("workers ready")
         .legend(move |at| sample_line(at, colour.stroke_width(2)));
     chart
-        .draw_series(LineSeries::new(points(|at| at.wanted), BLACK.mix(0.8).stroke_width(1)))?
+        .draw_series(LineSeries::new(points(|at| at.wanted), BLACK.stroke_width(1)))?
         .label("workers wanted")
-        .legend(|at| sample_line(at, BLACK.mix(0.8).stroke_width(1)));
+        .legend(|at| sample_line(at, BLACK.stroke_width(1)));
     legend(&mut chart)
 }
 
@@ -107,13 +109,18 @@ fn mesh(chart: &mut Plane<'_, '_>, label: &str) -> Drawn {
         .y_desc(label)
         .x_labels(13)
         .y_labels(5)
-        .x_label_formatter(&|hours| format!("{hours}"))
-        .y_label_formatter(&|value| format!("{value}"))
+        .x_label_formatter(&|hours| tick(*hours))
+        .y_label_formatter(&|value| tick(*value))
         .light_line_style(WHITE)
         .bold_line_style(BLACK.mix(0.1))
         .label_style(("sans-serif", 12))
         .axis_desc_style(("sans-serif", 13))
         .draw()
+}
+
+/// Without the last digits, in which sums of tenths are wrong.
+fn tick(value: f64) -> String {
+    format!("{}", (value * 1e6).round() / 1e6)
 }
 
 fn legend<'a, 'b: 'a>(chart: &mut Plane<'a, 'b>) -> Drawn {

@@ -1,5 +1,6 @@
 //! Seeds as a user names them.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,10 +24,16 @@ impl FromStr for Seeds {
             let (first, last) = (number(first)?, number(last)?);
             return match last.checked_sub(first) {
                 Some(more) if more < MOST => Ok(Self((first..=last).collect())),
-                _ => Err(format!("{first}..{last} is none or more than {MOST} seeds: write the smaller one first")),
+                Some(_) => Err(format!("{first}..{last} are more than {MOST} seeds: write fewer")),
+                None => Err(format!("{first}..{last} is none: write the smaller one first")),
             };
         }
-        text.split(',').map(number).collect::<Result<_, _>>().map(Self)
+        let seeds = text.split(',').map(number).collect::<Result<Vec<u64>, _>>()?;
+        let different: BTreeSet<u64> = seeds.iter().copied().collect();
+        if different.len() < seeds.len() {
+            return Err(format!("{text:?} names a seed twice: the same seed is the same run"));
+        }
+        Ok(Self(seeds))
     }
 }
 
@@ -40,7 +47,7 @@ mod tests {
         assert_eq!(list("1..3"), Ok(vec![1, 2, 3]));
         assert_eq!(list("7"), Ok(vec![7]));
         assert_eq!(list("7, 9"), Ok(vec![7, 9]));
-        for wrong in ["", "5..1", "1..9999999", "x", "1..", "-1", "1.5"] {
+        for wrong in ["", "1,2,1", "5..1", "1..9999999", "x", "1..", "-1", "1.5"] {
             assert!(list(wrong).is_err(), "{wrong}");
         }
     }

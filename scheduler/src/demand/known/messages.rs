@@ -65,6 +65,8 @@ impl Known {
     }
 
     fn of_segments(&mut self, record: &Record, now: Moment) -> Option<Message> {
+        /// A video of a day in one piece. Whatever a message says, it buys no more than that.
+        const MOST_FRAMES: u32 = 5_000_000;
         let task: SegmentTask = parse(record.key.as_deref(), record.value.as_deref()?).ok()?;
         let job = self.jobs.number(task.job_id.as_str(), now.second());
         Some(Message {
@@ -72,7 +74,7 @@ impl Known {
             offset: record.offset,
             at: when(record, now),
             piece: Some((job, task.segment)),
-            units: u32::try_from(task.frames).unwrap_or(u32::MAX),
+            units: u32::try_from(task.frames).unwrap_or(u32::MAX).min(MOST_FRAMES),
             kind: Kind {
                 model: self.model(task.model.sha256.as_str()),
                 deadline_ms: task.deadline.as_deref().and_then(milliseconds),
