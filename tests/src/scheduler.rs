@@ -8,6 +8,7 @@ pub mod traffic;
 pub use traffic::Traffic;
 
 use crate::cluster::{Access, ControlPlane, Kwok, Objects, kwok};
+use crate::fleet::Fleet;
 use crate::keeper;
 use crate::repository;
 use crate::scratch::Scratch;
@@ -251,6 +252,25 @@ pub fn template(container: &Value) -> Value {
     worker.as_object_mut().unwrap().extend(container.as_object().unwrap().clone());
     let annotations = kwok::annotations(Duration::from_millis(100), None);
     json!({"metadata": {"annotations": annotations}, "spec": {"containers": [worker]}})
+}
+
+/// A template of workers that really run and know the fleet's folders. `version` tells one template from another.
+pub fn worker_template(fleet: &Fleet, version: &str) -> Value {
+    let (results, models) = (fleet.results_of_workers(), fleet.scratch().join("models"));
+    json!({"spec": {
+        "terminationGracePeriodSeconds": 60,
+        "containers": [{
+            "name": "worker", "image": "framefleet",
+            "args": ["worker", "--threads=1", "--segment-seconds=1", "--min-free=0", "--kafka=session.timeout.ms=6000"],
+            "env": [
+                {"name": "FRAMEFLEET_RESULTS", "value": results},
+                {"name": "FRAMEFLEET_MODELS", "value": models},
+                {"name": "VERSION", "value": version},
+            ],
+            "resources": {"requests": {"cpu": "1"}},
+            "readinessProbe": {"httpGet": {"path": "/readyz", "port": 9090}, "periodSeconds": 1},
+        }],
+    }})
 }
 
 impl Scheduler {

@@ -96,6 +96,20 @@ fn a_second_signal_ends_a_worker_at_once_and_its_work_is_done_by_another() {
 }
 
 #[test]
+fn a_worker_leaves_when_it_is_idle_and_not_when_it_cannot_work() {
+    let fleet = Fleet::shared();
+    let leave = ["--leave-when-idle", "1"];
+    // No volume is as free as it is to be, so that it takes no work: another one in its place would not either.
+    let mut cannot = fleet.worker().with(&leave).with(&["--min-free", "99.9"]).start();
+    let mut idle = fleet.worker().with(&leave).start();
+    assert_eq!(idle.wait_for_end(), Some(0));
+    wait::calmly("it takes no work", || cannot.says("no work is taken"));
+    let since = Instant::now();
+    wait::calmly("it had time to leave", || since.elapsed() > Duration::from_secs(4));
+    assert!(!cannot.has_ended(), "{}", cannot.log());
+}
+
+#[test]
 fn workers_leave_when_there_is_nothing_left_in_the_whole_group() {
     let fleet = Fleet::shared();
     let orders = Orders::new(fleet.scratch(), "held");

@@ -9,8 +9,9 @@ use framefleet_tests::cluster::{ControlPlane, NodePool, NodePoolSetup, NodeSetup
 use framefleet_tests::fleet::Fleet;
 use framefleet_tests::footage::Footage;
 use framefleet_tests::oracle::Oracle;
+use framefleet_tests::scheduler::worker_template;
 use framefleet_tests::{Broker, Pools, repository, wait};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Duration;
 
 /// Booting and work on a busy machine.
@@ -26,25 +27,6 @@ fn submit(fleet: &Fleet, id: &str) -> JobId {
     submission.job_id
 }
 
-/// The template of workers that know the fleet's folders.
-fn template(fleet: &Fleet) -> Value {
-    let results = fleet.results_of_workers();
-    let models = fleet.scratch().join("models");
-    json!({"spec": {
-        "terminationGracePeriodSeconds": 30,
-        "containers": [{
-            "name": "worker", "image": "framefleet",
-            "args": ["worker", "--threads=1", "--segment-seconds=1", "--min-free=0", "--kafka=session.timeout.ms=6000"],
-            "env": [
-                {"name": "FRAMEFLEET_RESULTS", "value": results},
-                {"name": "FRAMEFLEET_MODELS", "value": models}
-            ],
-            "resources": {"requests": {"cpu": "1"}},
-            "readinessProbe": {"httpGet": {"path": "/readyz", "port": 9090}, "periodSeconds": 1}
-        }]
-    }})
-}
-
 #[test]
 fn a_pool_goes_from_nothing_to_three_and_back_and_the_results_are_right() {
     let plane = ControlPlane::shared();
@@ -58,14 +40,14 @@ fn a_pool_goes_from_nothing_to_three_and_back_and_the_results_are_right() {
         "planners",
         json!({
             "runAs": "Deployment", "gpu": null, "roles": ["plan", "finish"], "minWorkers": 1, "maxWorkers": 2,
-            "kafka": kafka, "template": template(&fleet)
+            "kafka": kafka, "template": worker_template(&fleet, "1")
         }),
     );
     pools.pool(
         "gpus",
         json!({
             "maxWorkers": 3, "idleExit": "3s", "drainWithin": "10s", "coldStart": "2s", "slots": 1,
-            "kafka": kafka, "template": template(&fleet)
+            "kafka": kafka, "template": worker_template(&fleet, "1")
         }),
     );
     let node = |name: &str| {

@@ -2,13 +2,13 @@
 
 use super::{place, pods_of};
 use framefleet_tests::cluster::{ApiProxy, Node, NodeSetup};
-use framefleet_tests::scheduler::SECRET;
 use framefleet_tests::scheduler::traffic::SEGMENTS_FOR_THREE;
+use framefleet_tests::scheduler::{SECRET, worker_template};
 use framefleet_tests::{Broker, Fleet, Footage, Oracle, Orders, Pools, repository, wait};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -64,25 +64,6 @@ fn a_deployment_shrinks_by_those_that_have_nothing_in_hand() {
     });
 }
 
-/// Of workers that know the fleet's folders.
-fn template(fleet: &Fleet, version: &str) -> Value {
-    let (results, models) = (fleet.results_of_workers(), fleet.scratch().join("models"));
-    json!({"spec": {
-        "terminationGracePeriodSeconds": 60,
-        "containers": [{
-            "name": "worker", "image": "framefleet",
-            "args": ["worker", "--threads=1", "--segment-seconds=1", "--min-free=0", "--kafka=session.timeout.ms=6000"],
-            "env": [
-                {"name": "FRAMEFLEET_RESULTS", "value": results},
-                {"name": "FRAMEFLEET_MODELS", "value": models},
-                {"name": "VERSION", "value": version},
-            ],
-            "startupProbe": {"httpGet": {"path": "/startupz", "port": 9090}, "periodSeconds": 1, "failureThreshold": 60},
-            "readinessProbe": {"httpGet": {"path": "/readyz", "port": 9090}, "periodSeconds": 1},
-        }],
-    }})
-}
-
 #[test]
 fn a_new_template_replaces_workers_at_the_end_of_their_segments() {
     let (pools, fleet) = (Pools::shared(), Fleet::on(Broker::shared()));
@@ -101,7 +82,7 @@ fn a_new_template_replaces_workers_at_the_end_of_their_segments() {
         "all",
         json!({
             "runAs": "Deployment", "roles": all, "gpu": null, "minWorkers": 1, "maxWorkers": 1, "slots": 1, "kafka": kafka,
-            "template": template(&fleet, "1")
+            "template": worker_template(&fleet, "1")
         }),
     );
     let _scheduler = pools.start_scheduler();
@@ -113,7 +94,7 @@ fn a_new_template_replaces_workers_at_the_end_of_their_segments() {
         fleet.published(&id) >= 1 && attempts.exists() && !fleet.marks(&id).is_empty()
     };
     wait::calmly("a segment is in hand", has_begun);
-    pools.change("all", json!({"template": template(&fleet, "2")}));
+    pools.change("all", json!({"template": worker_template(&fleet, "2")}));
     wait::within(framefleet_tests::scheduler::PATIENCE, "the other one has taken over", || {
         let there: Vec<Pod> = pools.objects().list();
         there.len() == 1 && there[0].name_any() != before[0]

@@ -278,8 +278,8 @@ fn deadline(text: &str) -> Result<String> {
     let at = at.filter(|at| at.duration_since(UNIX_EPOCH).is_ok_and(|since| since < END_OF_TIME)).ok_or_else(|| {
         JobError::BadRequest(format!("--deadline {text}: take a time such as 2026-03-01T12:00:00Z, or 2h"))
     })?;
-    if at < now {
-        eprintln!("--deadline {text} is over already");
+    if at <= now {
+        eprintln!("warning: --deadline {text} is over already; it is submitted all the same");
     }
     Ok(humantime::format_rfc3339_seconds(at).to_string())
 }
