@@ -46,7 +46,7 @@ fn a_pool_goes_from_nothing_to_three_and_back_and_the_results_are_right() {
     pools.pool(
         "gpus",
         json!({
-            "maxWorkers": 3, "idleExit": "3s", "drainWithin": "10s", "coldStart": "2s", "slots": 1,
+            "maxWorkers": 3, "idleExit": "8s", "drainWithin": "10s", "coldStart": "2s", "slots": 1,
             "kafka": kafka, "template": worker_template(&fleet, "1")
         }),
     );
