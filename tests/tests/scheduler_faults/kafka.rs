@@ -6,7 +6,7 @@ use framefleet_tests::scheduler::SECRET;
 use framefleet_tests::scheduler::traffic::{PARTITIONS, SEGMENTS_FOR_THREE, Traffic};
 use framefleet_tests::{Broker, Pools, wait};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Event, Secret};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::ResourceExt;
 use serde_json::json;
@@ -22,6 +22,11 @@ fn a_secret_is_looked_for_until_it_is_there_and_whole() {
     let said = pools.wait_for_reason("gpus", "KafkaAvailable", "SecretMissing");
     assert!(!said.is_so && said.message.contains(SECRET) && said.message.contains(pools.namespace()), "{said:?}");
     assert_eq!(pools.condition("gpus", "Ready").unwrap(), said, "it is what to look at first");
+    let is_told = || {
+        let events: Vec<Event> = pools.objects().list();
+        events.iter().any(|event| event.reason.as_deref() == Some("SecretMissing"))
+    };
+    wait::calmly("an Event tells of it", is_told);
     pools.objects::<Secret>().create(&json!({"metadata": {"name": SECRET}, "stringData": {"BROKERS": "here:9092"}}));
     let said = pools.wait_for_reason("gpus", "Ready", "SecretIncomplete");
     assert!(!said.is_so && said.message.contains("FRAMEFLEET_BROKERS"), "{said:?}");
