@@ -15,17 +15,17 @@ pub struct Sheet<'a> {
     held: Option<String>,
     /// Of the oldest work without a deadline that waits in its lanes.
     pub age: f64,
-    /// L: work that comes, workers.
+    /// Work that comes all the time, workers; and of each lane.
     pub flow: f64,
     flows: BTreeMap<Lane, f64>,
-    /// S: work that waits.
+    /// Work that waits.
     pub work: f64,
-    items: f64,
-    /// Pieces and units that wait, of which nobody knows what they cost.
-    pub unmeasured: (u32, f64),
     /// What of it has no deadline.
     pub undated: f64,
     pub first_deadline: Option<f64>,
+    items: f64,
+    /// Pieces and units that wait, of which nobody knows what they cost.
+    pub unmeasured: (u32, f64),
     /// Of the lane whose work is being given out.
     lane: LaneShare,
     /// Workers that do all that it was given by when it is due, as far as there are partitions for them.
@@ -109,10 +109,10 @@ impl<'a> Sheet<'a> {
             flows: BTreeMap::new(),
             lane: LaneShare::default(),
             work: 0.0,
-            items: 0.0,
-            unmeasured: (0, 0.0),
             undated: 0.0,
             first_deadline: None,
+            items: 0.0,
+            unmeasured: (0, 0.0),
             in_time: 0.0,
             without_partition: 0.0,
             is_too_late: false,
@@ -171,7 +171,7 @@ impl<'a> Sheet<'a> {
         self.limits().into_iter().map(|(most, _)| most).min().unwrap_or(0)
     }
 
-    /// The most that each allows; all there are where it does not count.
+    /// The most workers that each of these allows.
     fn limits(&self) -> [(u32, Limit); 4] {
         let pool = self.pool;
         let if_so = |counts: bool, most: u32| if counts { most } else { u32::MAX };

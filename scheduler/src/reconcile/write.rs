@@ -28,7 +28,7 @@ pub struct Writer {
 
 /// Jobs that are made in one cycle, which is not to take too long.
 const MOST_AT_ONCE: u32 = 50;
-/// Between two questions why they are not.
+/// Between two questions why a Job's pods are not made.
 const EVENTS_PERIOD: Duration = Duration::from_secs(20);
 /// Between two writes of a status in which only numbers have changed.
 const NUMBERS_PERIOD: Duration = Duration::from_secs(15);
