@@ -104,6 +104,12 @@ error_codes! {
     InferenceFailed = "INFERENCE_FAILED", Retry;
     /// Running a model on one frame took longer than allowed. It cannot be interrupted: the process ends.
     InferenceStalled = "INFERENCE_STALLED", Retry;
+    /// There is no such GPU, or something that it needs is not installed.
+    DeviceUnavailable = "DEVICE_UNAVAILABLE", Fatal;
+    /// The GPU's memory does not suffice, also with the smallest batch.
+    DeviceMemory = "DEVICE_MEMORY", Retry;
+    /// The GPU does not answer this process any more: the process ends and must be started again.
+    DeviceLost = "DEVICE_LOST", Retry;
     /// The results volume cannot be written: read-only, or not permitted.
     VolumeReadOnly = "VOLUME_READ_ONLY", Retry;
     /// The results volume has no space left.

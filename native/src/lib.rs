@@ -5,9 +5,10 @@
 //!                                   └────► BgrConverter ─► bytes ─► Mp4Encoder
 //! ```
 //!
-//! Beside these, [`process`] settles what the libraries do behind the process's back, and ends it.
+//! [`cuda`] has the GPU. Beside these, [`process`] settles what the libraries do behind the process's back, and ends it.
 #![allow(unsafe_code)]
 
+pub mod cuda;
 pub mod ffmpeg;
 pub mod picture;
 pub mod process;

@@ -1,0 +1,97 @@
+use super::error::CudaError;
+use cudarc::driver::{CudaContext, CudaStream, sys};
+use std::sync::Arc;
+
+/// One GPU and this process's primary context on it, which ONNX Runtime uses too.
+#[derive(Debug)]
+pub struct Gpu {
+    context: Arc<CudaContext>,
+    ordinal: usize,
+    name: String,
+    /// Major and minor: (9, 0) is `sm_90`.
+    compute_capability: (u32, u32),
+}
+
+/// In bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    pub free: usize,
+    pub total: usize,
+}
+
+impl Gpu {
+    /// How many GPUs the driver shows to this process.
+    pub fn count() -> Result<usize, CudaError> {
+        driver()?;
+        let count = CudaContext::device_count().map_err(CudaError::of("count the GPUs"))?;
+        Ok(usize::try_from(count).unwrap_or(0))
+    }
+
+    /// Takes up `cuda:ordinal`.
+    ///
+    /// # Errors
+    /// [`CudaError::Missing`] without a driver, [`CudaError::NoSuchDevice`] without such a GPU.
+    pub fn open(ordinal: usize) -> Result<Arc<Self>, CudaError> {
+        let count = Self::count()?;
+        if ordinal >= count {
+            let found = format!("{count} GPU{} can be seen", if count == 1 { "" } else { "s" });
+            return Err(CudaError::NoSuchDevice { ordinal, found });
+        }
+        let failed = CudaError::of("take up the GPU");
+        let context = CudaContext::new(ordinal).map_err(&failed)?;
+        // SAFETY: from here on nobody relies on cudarc's own events between streams: whoever uses memory on another stream
+        // waits for it first, as `DevicePicture` and the sessions say.
+        unsafe { context.disable_event_tracking() };
+        // A thread that waits sleeps: there is one for each source.
+        context.set_blocking_synchronize().map_err(&failed)?;
+        let name = context.name().map_err(&failed)?;
+        let (major, minor) = context.compute_capability().map_err(&failed)?;
+        Ok(Arc::new(Self { context, ordinal, name, compute_capability: (major as u32, minor as u32) }))
+    }
+
+    pub fn ordinal(&self) -> usize {
+        self.ordinal
+    }
+
+    /// As the driver calls it, such as `NVIDIA H200`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn compute_capability(&self) -> (u32, u32) {
+        self.compute_capability
+    }
+
+    pub fn memory(&self) -> Result<Memory, CudaError> {
+        let (free, total) = self.context.mem_get_info().map_err(CudaError::of("ask for the memory that is free"))?;
+        Ok(Memory { free, total })
+    }
+
+    /// A stream of its own, that waits for no other.
+    pub(crate) fn stream(&self) -> Result<Arc<CudaStream>, CudaError> {
+        self.context.new_stream().map_err(CudaError::of("make a stream"))
+    }
+
+    pub(crate) fn context(&self) -> &Arc<CudaContext> {
+        &self.context
+    }
+
+    /// Waits until everything that was asked of the GPU is done, and gives the error that its context is in, if any: other
+    /// libraries tell of their errors in words.
+    pub fn check(&self, action: &'static str) -> Result<(), CudaError> {
+        self.context.synchronize().map_err(CudaError::of(action))
+    }
+}
+
+/// Whether there is a driver: asked for before any other call, since the binding ends the process where there is none.
+fn driver() -> Result<(), CudaError> {
+    // SAFETY: loads the driver's library, which runs no code of ours.
+    if unsafe { sys::is_culib_present() } {
+        return Ok(());
+    }
+    Err(CudaError::Missing {
+        what: "there is no NVIDIA driver".to_owned(),
+        reason: "libcuda.so.1 cannot be loaded".to_owned(),
+        remedy: "install the driver (Debian: `apt-get install nvidia-driver libnvcuvid1`), or take --device cpu".to_owned(),
+    })
+}
