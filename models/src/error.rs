@@ -1,4 +1,5 @@
 use framefleet_contract::error_code::ErrorCode;
+use framefleet_native::cuda::CudaError;
 use std::borrow::Cow;
 
 /// Why there is no model, or no detections from it.
@@ -56,6 +57,10 @@ pub enum ModelError {
     #[error("inference with model {model} failed: {problem}; if it happens again, check the memory that is left")]
     InferenceFailed { model: String, problem: String },
 
+    /// The device that runs the models, rather than one of them.
+    #[error(transparent)]
+    Device(#[from] CudaError),
+
     /// A picture whose planes are smaller than its width, height and strides say.
     #[error("a decoded picture is not whole: {problem}; this is a fault of the program, please report it")]
     PictureInvalid { problem: String },
@@ -74,8 +79,19 @@ impl ModelError {
             Self::Unrecognised { .. } => ErrorCode::ModelUnrecognised,
             Self::RuntimeMissing { .. } => ErrorCode::RuntimeMissing,
             Self::InferenceFailed { .. } => ErrorCode::InferenceFailed,
+            Self::Device(error) => error.code(),
             Self::PictureInvalid { .. } => ErrorCode::Internal,
         }
+    }
+
+    /// Whether fewer pictures at once may do.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::Device(CudaError::OutOfMemory { .. }))
+    }
+
+    /// Whether only a new process reaches the device again.
+    pub fn is_lost_device(&self) -> bool {
+        matches!(self, Self::Device(CudaError::Lost { .. }))
     }
 }
 

@@ -44,6 +44,8 @@ pub mod preprocess;
 mod session;
 pub mod heads;
 pub mod nms;
+mod select;
+pub mod device;
 // The directory, and what becomes of what is dropped into it.
 mod known_picture;
 pub mod check;

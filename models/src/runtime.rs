@@ -1,9 +1,9 @@
-use crate::ModelError;
+use crate::{ModelError, device::Device};
 use ort::environment::Environment;
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// ONNX Runtime, loaded into this process.
@@ -13,6 +13,7 @@ use std::{
 pub struct Runtime {
     environment: Environment,
     version: String,
+    device: Option<Arc<dyn Device>>,
 }
 
 /// Names the library's file; nothing else is tried when it is set.
@@ -38,6 +39,17 @@ impl Runtime {
     /// The version as the library was built, such as `1.31.1`.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// The same, with models that serve on a device. Without one they serve on the CPU.
+    #[must_use]
+    pub fn on(self, device: Arc<dyn Device>) -> Self {
+        Self { device: Some(device), ..self }
+    }
+
+    /// What models serve on, where that is not the CPU.
+    pub fn device(&self) -> Option<&Arc<dyn Device>> {
+        self.device.as_ref()
     }
 
     pub(crate) fn environment(&self) -> &Environment {
@@ -66,7 +78,7 @@ impl Runtime {
         })?;
         let version = version_from(ort::info(), place);
         tracing::debug!(version, library = %place.display(), "ONNX Runtime loaded");
-        Ok(Self { environment, version })
+        Ok(Self { environment, version, device: None })
     }
 }
 

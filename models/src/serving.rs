@@ -1,4 +1,7 @@
-use crate::{Detector, Model, ModelError, Runtime, Thresholds, check::Checked, known_picture::KnownPicture};
+use crate::{
+    Detector, Model, ModelError, Runtime, Thresholds, check::Checked, device::BatchSession, device::Device,
+    known_picture::KnownPicture,
+};
 use framefleet_native::picture::Picture;
 use std::{
     ops::{Deref, DerefMut},
@@ -20,6 +23,8 @@ pub struct Serving {
 #[derive(Debug, Default)]
 struct Idle {
     detectors: Vec<Detector>,
+    /// One at most is ever needed: a device has one thread.
+    on_device: Option<Box<dyn BatchSession>>,
     retired: bool,
 }
 
@@ -39,8 +44,15 @@ impl Serving {
     }
 
     /// Makes sessions until `count` are idle, and lets each see a picture, so that work which comes next waits for
-    /// nothing. Without a picture of the work it is one of the manifest's size.
+    /// nothing. Without a picture of the work it is one of the manifest's size. On a device there is one session, whatever
+    /// the count, and the device sees to it that it is warm.
     pub fn warm(&self, count: usize, picture: Option<&Picture<'_>>) -> Result<(), ModelError> {
+        if let Some(device) = self.runtime.device() {
+            if count > 0 && self.idle().on_device.is_none() {
+                self.give_back(self.load(device, device.largest_batch())?);
+            }
+            return Ok(());
+        }
         if self.idle().detectors.len() >= count {
             return Ok(());
         }
@@ -65,6 +77,24 @@ impl Serving {
         Ok(Lease { detector: Some(detector), serving: Arc::clone(self) })
     }
 
+    /// Gives the idle session on the device, or makes one for batches of up to `largest` pictures.
+    pub fn on_device(&self, device: &Arc<dyn Device>, largest: usize) -> Result<Box<dyn BatchSession>, ModelError> {
+        let idle = self.idle().on_device.take();
+        idle.map_or_else(|| self.load(device, largest), Ok)
+    }
+
+    /// Keeps a session on the device for who comes next, as long as the model serves.
+    pub fn give_back(&self, session: Box<dyn BatchSession>) {
+        let mut idle = self.idle();
+        if !idle.retired {
+            idle.on_device = Some(session);
+        }
+    }
+
+    fn load(&self, device: &Arc<dyn Device>, largest: usize) -> Result<Box<dyn BatchSession>, ModelError> {
+        device.load(&self.runtime, &self.checked.model, largest)
+    }
+
     /// A session that is none of the pool's: taking one of those would leave running work without.
     ///
     /// # Errors
@@ -80,9 +110,9 @@ impl Serving {
     pub fn retire(&self) {
         let mut idle = self.idle();
         idle.retired = true;
-        let detectors = std::mem::take(&mut idle.detectors);
+        let sessions = (std::mem::take(&mut idle.detectors), idle.on_device.take());
         drop(idle);
-        drop(detectors);
+        drop(sessions);
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {

@@ -7,10 +7,10 @@ use crate::{
     Model, ModelError, Runtime,
     error::shown,
     heads::{Candidate, Head, OutputView, Wanted},
-    letterbox::{Corners, Size},
+    letterbox::Size,
     manifest::{Defaults, Manifest},
-    nms::{self, Scope, Suppression},
     preprocess::Preprocessor,
+    select::Found,
 };
 use framefleet_contract::detection::Detection;
 use framefleet_native::picture::Picture;
@@ -123,15 +123,8 @@ impl Detector {
         };
         let run = Run { name: &self.name, manifest: &self.manifest, session: &mut self.session };
         let inferred = run.run(&prepared.inputs, &prepared.head, &prepared.options, &mut self.outputs, read)?;
-        let letterbox = prepared.preprocessor.letterbox();
-        // What cannot be seen must neither suppress a box nor take a place among the best.
-        candidates.retain(|candidate| letterbox.source_from_model(candidate.corners).is_some());
-        select(&prepared.head, &self.manifest, thresholds, candidates);
-        self.detections.clear();
-        self.detections.extend(candidates.iter().filter_map(|candidate| {
-            let Corners { x1, y1, x2, y2 } = letterbox.source_from_model(candidate.corners)?;
-            Some(Detection { class_id: candidate.class_id, score: candidate.score, x1, y1, x2, y2 })
-        }));
+        let found = Found { head: &prepared.head, manifest: &self.manifest, letterbox: prepared.preprocessor.letterbox() };
+        found.select(thresholds, candidates, &mut self.detections);
         self.times = StageTimes {
             preprocess: (filled - start).as_secs_f64(),
             infer: (inferred - filled).as_secs_f64(),
@@ -280,17 +273,5 @@ impl Run<'_> {
         let values = values.map_err(failed)?;
         let read = outputs.read(&self.manifest.outputs, &values, |views| head.check(views).map(|()| read(views)));
         read.and_then(|checked| checked).map_err(invalid)
-    }
-}
-
-/// Leaves the best candidates, in their final order.
-fn select(head: &Head, manifest: &Manifest, thresholds: &Thresholds, candidates: &mut Vec<Candidate>) {
-    let max_detections = thresholds.max_detections;
-    if head.needs_suppression() {
-        let scope = if manifest.defaults.class_agnostic { Scope::AllClasses } else { Scope::OneClass };
-        nms::suppress(candidates, Suppression { iou: thresholds.iou, max_detections, scope });
-    } else {
-        nms::sort(candidates);
-        candidates.truncate(max_detections);
     }
 }

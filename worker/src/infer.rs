@@ -1,13 +1,15 @@
-//! Finds the objects in decoded frames: one session per thread, one frame at a time.
+//! Finds the objects in decoded frames: on the CPU one session per thread and one frame at a time, on a device one thread
+//! and a batch at a time.
 //!
 //! ```text
 //! FrameSource ─┐                      ┌─ infer-0: its sessions ─┐
 //! FrameSource ─┼─► Line, in turns ─►──┼─ infer-1                ├─► the writer of the frame's source
-//! FrameSource ─┘                      └─ …                     ─┘
+//! FrameSource ─┘                      └─ …  or the device's one ┘
 //! ```
 //!
 //! The threads are those of the device and know no job: a frame carries all that it needs.
 
+mod device_thread;
 mod line;
 mod pool;
 mod recent_sessions;
@@ -24,6 +26,7 @@ use crate::write::ToWriter;
 use crossbeam_channel::{Receiver, Sender};
 use framefleet_contract::detection_file::Row;
 use framefleet_contract::summary::InferParts;
+use framefleet_models::letterbox::Size;
 use framefleet_models::{RecordedFrames, Serving, StageTimes, Thresholds};
 use recent_sessions::RecentSessions;
 use std::any::Any;
@@ -55,6 +58,8 @@ struct FrameToInfer {
     decoded: DecodedFrame,
     /// To be filled.
     rows: Vec<Row>,
+    /// Of the model's input: pictures go together only where they have one.
+    input_size: Size,
     source: Arc<OpenSource>,
 }
 
@@ -81,7 +86,7 @@ pub struct Tally {
 /// Looks at one frame. What goes wrong is its source's matter alone.
 fn infer(frame: FrameToInfer, sessions: &mut RecentSessions, mark: &Mark) {
     let mut clock = StageClock::start();
-    let FrameToInfer { turn, decoded, rows, source } = frame;
+    let FrameToInfer { turn, decoded, rows, source, .. } = frame;
     let segment = decoded.segment;
     let seen = look(&source, &decoded, rows, sessions, mark);
     // The picture's memory goes back to the decoder first.

@@ -1,4 +1,5 @@
-//! Notices a call into FFmpeg or into a model that does not come back. Nothing inside the process can end such a call.
+//! Notices a call into FFmpeg or into a model that does not come back, and a device that is lost. Nothing inside the
+//! process can end such a call, or reach such a device.
 
 use crate::error::JobError;
 use crate::infer::UnderWay;
@@ -35,7 +36,7 @@ const SHORTEST_PERIOD: Duration = Duration::from_millis(5);
 const LONGEST_PERIOD: Duration = Duration::from_millis(250);
 
 impl Watchdog {
-    /// Calls `end` when a call has lasted longer than its limit, of which `stall_s` is the shortest, in seconds. One at a
+    /// Calls `end` when a device is lost, or when a call has lasted longer than its limit, of which `stall_s` is the shortest, in seconds. One at a
     /// time: each lets time pass for all.
     pub fn start(stall_s: f64, inference: UnderWay, end: impl FnOnce(JobError) + Send + 'static) -> Self {
         let period = Duration::try_from_secs_f64(stall_s / 20.0).unwrap_or(LONGEST_PERIOD);
@@ -51,8 +52,8 @@ impl Watchdog {
                 before = Instant::now();
                 looks.is_now();
                 let stall = pulse::stalled().map(JobError::from).or_else(|| inference.stalled(stall_s));
-                if let Some(stall) = stall {
-                    return end(stall);
+                if let Some(error) = inference.lost().or(stall) {
+                    return end(error);
                 }
             }
         };

@@ -2,6 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[path = "inference_pool/on_device.rs"]
+mod on_device;
+#[path = "inference_pool/pretended.rs"]
+mod pretended;
+
 use framefleet_contract::job_folder::{JobFolder, TRACKS};
 use framefleet_contract::request::{ModelRef, Outputs, Request, Settings, Source};
 use framefleet_contract::tracker_settings::ByteTrackSettings;

@@ -37,6 +37,10 @@ impl From<ModelError> for Refusal {
             ModelError::PinUnmet { model, version, problem } => Self::PinUnmet { model, version, problem },
             ModelError::RuntimeMissing { problem } => Self::RuntimeMissing { problem },
             ModelError::InferenceFailed { model, problem } => Self::InferenceFailed { model, problem },
+            // A child has no device, so that this never comes to be.
+            ModelError::Device(error) => {
+                Self::InferenceFailed { model: "on a device".to_owned(), problem: error.to_string() }
+            }
             ModelError::PictureInvalid { problem } => Self::PictureInvalid { problem },
         }
     }

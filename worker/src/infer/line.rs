@@ -21,13 +21,20 @@ pub(super) struct Line<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    waiting: VecDeque<(SourceId, T)>,
+    waiting: VecDeque<Waiting<T>>,
     sources: Vec<Source>,
     next_id: u64,
     /// How many sources have left.
     left: u64,
     closed: bool,
     idle: Idle,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    source: SourceId,
+    since: Instant,
+    item: T,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +60,23 @@ pub(super) enum Next<T> {
     Item(T),
     /// A source left since the last time: what was kept for it may go.
     SourceLeft,
+    /// No batch began in the time that there was.
+    Nothing,
     /// Nothing waits, and nothing will.
     Closed,
+}
+
+/// Which batch is wanted, and when it begins.
+pub(super) struct Wish<'a, T> {
+    /// How many items may go with this one.
+    pub largest: &'a dyn Fn(&T) -> usize,
+    /// Whether two items may go together.
+    pub alike: &'a dyn Fn(&T, &T) -> bool,
+    /// While others are under way, a batch that is not full begins when its first item has waited so long. While none is, it
+    /// begins with what there is: more would come of waiting only what waits by itself while this one runs.
+    pub deadline: Duration,
+    /// For how long to wait, where others are under way; `None` where none is.
+    pub patience: Option<Duration>,
 }
 
 /// Between two looks of a source that waits for room at whether it still wants to.
@@ -102,10 +124,21 @@ impl<T> Line<T> {
             state = self.room.wait_timeout(state, PATIENCE).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.count(id, |waiting| waiting + 1);
-        state.waiting.push_back((id, item));
+        state.waiting.push_back(Waiting { source: id, since: Instant::now(), item });
         drop(state);
         self.came.notify_one();
         Ok(())
+    }
+
+    /// Puts items in front of all others, in their order, whether there is room or not: they were taken before.
+    pub fn put_back(&self, items: impl DoubleEndedIterator<Item = (SourceId, T)>) {
+        let mut state = self.state();
+        for (source, item) in items.rev() {
+            state.count(source, |waiting| waiting + 1);
+            state.waiting.push_front(Waiting { source, since: Instant::now(), item });
+        }
+        drop(state);
+        self.came.notify_one();
     }
 
     /// Waits for the next item. `sources_left` is the thread's own memory of how many sources have left.
@@ -117,8 +150,7 @@ impl<T> Line<T> {
                 *sources_left = state.left;
                 break Next::SourceLeft;
             }
-            if let Some((id, item)) = state.waiting.pop_front() {
-                state.count(id, |waiting| waiting - 1);
+            if let Some(item) = state.take(0) {
                 break Next::Item(item);
             }
             if state.closed {
@@ -134,10 +166,51 @@ impl<T> Line<T> {
         next
     }
 
+    /// Waits for the next batch, and puts it into `batch`: the items that may go with the first one, in their order.
+    pub fn next_batch(&self, sources_left: &mut u64, wish: &Wish<'_, T>, batch: &mut Vec<T>) -> Next<()> {
+        let patience_ends = wish.patience.map(|patience| Instant::now() + patience);
+        let mut state = self.state();
+        let idle = u32::from(wish.patience.is_none());
+        state.idle.change(|threads| threads + idle);
+        let next = loop {
+            if *sources_left != state.left {
+                *sources_left = state.left;
+                break Next::SourceLeft;
+            }
+            let now = Instant::now();
+            let begins = state.batch_begins(wish);
+            if begins.is_some_and(|begins| state.closed || begins <= now) {
+                state.take_batch(wish, batch);
+                break Next::Item(());
+            }
+            match begins.into_iter().chain(patience_ends).min() {
+                Some(_) if patience_ends.is_some_and(|ends| ends <= now) => break Next::Nothing,
+                Some(until) => {
+                    let waited = self.came.wait_timeout(state, until.saturating_duration_since(now));
+                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                }
+                None if state.closed => break Next::Closed,
+                None => state = self.came.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        };
+        state.idle.change(|threads| threads - idle);
+        drop(state);
+        if matches!(next, Next::Item(())) {
+            self.room.notify_all();
+        }
+        next
+    }
+
     /// Sends the threads away once the line is empty.
     pub fn close(&self) {
         self.state().closed = true;
         self.came.notify_all();
+    }
+
+    /// For a thread that takes nothing any more.
+    pub fn wait_until_closed(&self) {
+        let waited = self.came.wait_while(self.state(), |state| !state.closed);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// How long threads have waited for an item until now, summed over them, in seconds.
@@ -156,6 +229,35 @@ impl<T> State<T> {
     fn has_room(&self, id: SourceId, capacity: usize) -> bool {
         let share = (capacity / self.sources.len().max(1)).max(1);
         self.sources.iter().find(|source| source.id == id).is_none_or(|source| source.waiting < share)
+    }
+
+    fn take(&mut self, index: usize) -> Option<T> {
+        let Waiting { source, item, .. } = self.waiting.remove(index)?;
+        self.count(source, |waiting| waiting - 1);
+        Some(item)
+    }
+
+    /// When the batch that the first item is in begins; `None` without an item.
+    fn batch_begins(&self, wish: &Wish<'_, T>) -> Option<Instant> {
+        let first = self.waiting.front()?;
+        let largest = (wish.largest)(&first.item);
+        let alike = self.waiting.iter().filter(|waiting| (wish.alike)(&first.item, &waiting.item)).take(largest).count();
+        let at_once = wish.patience.is_none() || alike == largest;
+        Some(if at_once { first.since } else { first.since + wish.deadline })
+    }
+
+    fn take_batch(&mut self, wish: &Wish<'_, T>, batch: &mut Vec<T>) {
+        let Some(first) = self.take(0) else { return };
+        let largest = (wish.largest)(&first);
+        batch.push(first);
+        let mut index = 0;
+        while batch.len() < largest && index < self.waiting.len() {
+            if (wish.alike)(&batch[0], &self.waiting[index].item) {
+                batch.extend(self.take(index));
+            } else {
+                index += 1;
+            }
+        }
     }
 
     fn count(&mut self, id: SourceId, change: impl FnOnce(usize) -> usize) {
@@ -224,6 +326,78 @@ mod tests {
         let line = Line::new(2);
         let sources: Vec<SourceId> = (0..5).map(|_| line.join()).collect();
         assert!(sources.into_iter().all(|source| fill(&line, source, "a") == 1));
+    }
+
+    /// Even lengths go with even ones.
+    fn batch(line: &Line<&'static str>, largest: usize, deadline_s: u64, busy: bool) -> Option<Vec<&'static str>> {
+        let wish = Wish {
+            largest: &|_| largest,
+            alike: &|one: &&str, other: &&str| one.len() % 2 == other.len() % 2,
+            deadline: Duration::from_secs(deadline_s),
+            patience: busy.then_some(Duration::ZERO),
+        };
+        let (mut left, mut items) = (line.state().left, Vec::new());
+        match line.next_batch(&mut left, &wish, &mut items) {
+            Next::Item(()) => Some(items),
+            Next::Nothing => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_batch_is_of_one_kind_in_the_order_in_which_it_came() {
+        let line = Line::new(10);
+        let source = line.join();
+        for item in ["a", "bb", "c", "dd", "e", "f"] {
+            line.push(source, item, NOW).unwrap();
+        }
+        assert_eq!(batch(&line, 3, 0, false).unwrap(), ["a", "c", "e"]);
+        assert_eq!(batch(&line, 3, 0, false).unwrap(), ["bb", "dd"]);
+        assert_eq!(batch(&line, 3, 0, false).unwrap(), ["f"]);
+        assert!(line.state().sources.iter().all(|source| source.waiting == 0));
+    }
+
+    #[test]
+    fn while_others_run_a_batch_waits_until_it_is_full_or_due() {
+        let line = Line::new(10);
+        let source = line.join();
+        line.push(source, "a", NOW).unwrap();
+        assert_eq!(batch(&line, 2, 1000, true), None, "it may be filled yet");
+        assert_eq!(batch(&line, 2, 0, true).unwrap(), ["a"], "it is due");
+        line.push(source, "b", NOW).unwrap();
+        assert_eq!(batch(&line, 2, 1000, true), None);
+        line.push(source, "c", NOW).unwrap();
+        assert_eq!(batch(&line, 2, 1000, true).unwrap(), ["b", "c"], "it is full");
+        line.push(source, "d", NOW).unwrap();
+        assert_eq!(batch(&line, 2, 1000, false).unwrap(), ["d"], "nothing else runs");
+        line.push(source, "e", NOW).unwrap();
+        line.close();
+        assert_eq!(batch(&line, 2, 1000, true).unwrap(), ["e"], "nothing more comes");
+    }
+
+    #[test]
+    fn a_batch_holds_as_much_of_one_source_as_of_another() {
+        let line = Line::new(8);
+        let (greedy, late) = (line.join(), line.join());
+        for _ in 0..10 {
+            fill(&line, greedy, "greedy");
+            fill(&line, late, "latest");
+            let taken = batch(&line, 8, 0, false).unwrap();
+            assert_eq!(taken.iter().filter(|item| **item == "latest").count(), 4, "{taken:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_put_back_comes_first_again() {
+        let line = Line::new(4);
+        let source = line.join();
+        for item in ["a", "b", "c"] {
+            line.push(source, item, NOW).unwrap();
+        }
+        let taken = batch(&line, 2, 0, false).unwrap();
+        line.put_back(taken.into_iter().map(|item| (source, item)));
+        assert_eq!(batch(&line, 1, 0, false).unwrap(), ["a"]);
+        assert_eq!(batch(&line, 4, 0, false).unwrap(), ["b", "c"]);
     }
 
     #[test]

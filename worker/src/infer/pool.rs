@@ -2,7 +2,8 @@
 
 use super::line::{Line, Next, SourceId};
 use super::recent_sessions::RecentSessions;
-use super::under_way::UnderWay;
+use super::device_thread::DeviceThread;
+use super::under_way::{Mark, UnderWay};
 use super::{FrameSource, FrameToInfer, Tally, infer};
 use crate::decode::DecodedFrame;
 use crate::error::{JobError, Result};
@@ -10,6 +11,8 @@ use crate::write::ToWriter;
 use crossbeam_channel::RecvTimeoutError;
 use framefleet_contract::detection_file::{Row, SegmentInfo};
 use framefleet_contract::summary::StageTime;
+use framefleet_models::device::Device;
+use framefleet_models::letterbox::Letterbox;
 use framefleet_models::{Serving, StageTimes};
 use metrics::Counter;
 use std::ops::Deref;
@@ -20,6 +23,9 @@ use std::time::Duration;
 /// Two frames for each inference thread: one is ready when the thread comes for it, and one more evens out a decoder
 /// that gives frames in bursts. At 1080p a frame is 3 MB, so this is 6 MB a thread.
 const FRAMES_PER_INFERENCE_THREAD: usize = 2;
+/// For a device, which takes many frames at once: those of the next batch, and those of one more that gather while it waits.
+/// At 1080p a frame is 3 MB in the device's memory, so with batches of 32 this is 200 MB.
+const BATCHES_IN_LINE: usize = 2;
 /// Between two looks of a source that waits for its writer at whether it is to stop.
 const PATIENCE: Duration = Duration::from_millis(50);
 
@@ -32,8 +38,8 @@ pub struct InferencePool {
 }
 
 #[derive(Debug)]
-struct Shared {
-    line: Line<FrameToInfer>,
+pub(super) struct Shared {
+    pub line: Line<FrameToInfer>,
     /// The models of the sources that are open.
     wanted: Mutex<Vec<Arc<Serving>>>,
 }
@@ -41,17 +47,33 @@ struct Shared {
 impl InferencePool {
     /// Starts `infer-0` and so on: one for each core is best, since each works alone.
     pub fn start(threads: usize) -> Result<Self> {
-        let line = Line::new(FRAMES_PER_INFERENCE_THREAD * threads);
-        let shared = Arc::new(Shared { line, wanted: Mutex::default() });
-        let mut pool = Self { shared, threads: Vec::with_capacity(threads), under_way: UnderWay::of(threads) };
+        let mut pool = Self::new(FRAMES_PER_INFERENCE_THREAD * threads, threads);
         for i in 0..threads {
-            let (shared, under_way) = (Arc::clone(&pool.shared), pool.under_way.clone());
-            let thread = Builder::new().name(format!("infer-{i}")).spawn(move || work(&shared, &under_way, i));
-            let thread = thread
-                .map_err(|e| JobError::BadRequest(format!("{threads} inference threads cannot be started: {e}")))?;
-            pool.threads.push(thread);
+            pool.spawn(format!("infer-{i}"), move |shared, under_way| work(shared, under_way.mark(i)))?;
         }
         Ok(pool)
+    }
+
+    /// Starts the one thread of a device, which looks at frames in batches.
+    pub fn on_device(device: Arc<dyn Device>) -> Result<Self> {
+        let mut pool = Self::new(BATCHES_IN_LINE * device.largest_batch(), 1);
+        pool.spawn("infer-device".to_owned(), move |shared, under_way| {
+            DeviceThread::new(shared, &device, under_way.mark(0)).run();
+        })?;
+        Ok(pool)
+    }
+
+    fn new(capacity: usize, threads: usize) -> Self {
+        let shared = Arc::new(Shared { line: Line::new(capacity), wanted: Mutex::default() });
+        Self { shared, threads: Vec::with_capacity(threads), under_way: UnderWay::of(threads) }
+    }
+
+    fn spawn(&mut self, name: String, run: impl FnOnce(&Shared, &UnderWay) + Send + 'static) -> Result<()> {
+        let (shared, under_way) = (Arc::clone(&self.shared), self.under_way.clone());
+        let failed = format!("the inference thread {name} cannot be started");
+        let thread = Builder::new().name(name).spawn(move || run(&shared, &under_way));
+        self.threads.push(thread.map_err(|e| JobError::BadRequest(format!("{failed}: {e}")))?);
+        Ok(())
     }
 
     pub fn threads(&self) -> u32 {
@@ -91,7 +113,7 @@ impl Drop for InferencePool {
 }
 
 impl Shared {
-    fn wants(&self, serving: &Arc<Serving>) -> bool {
+    pub fn wants(&self, serving: &Arc<Serving>) -> bool {
         self.wanted().iter().any(|wanted| Arc::ptr_eq(wanted, serving))
     }
 
@@ -115,8 +137,14 @@ impl OpenSource {
     /// when nobody wants it.
     pub fn send(self: &Arc<Self>, turn: u64, decoded: DecodedFrame) -> bool {
         let Some(rows) = self.list() else { return false };
-        let frame = FrameToInfer { turn, decoded, rows, source: Arc::clone(self) };
+        let manifest = &self.serving.checked().model.manifest;
+        let input_size = Letterbox::new(manifest, decoded.frame.display()).model;
+        let frame = FrameToInfer { turn, decoded, rows, input_size, source: Arc::clone(self) };
         self.shared.line.push(self.id, frame, || self.stop.is_asked()).is_ok()
+    }
+
+    pub(super) fn id(&self) -> SourceId {
+        self.id
     }
 
     /// Tells the writer that all frames of a segment are sent. `false` when it is not there any more.
@@ -179,13 +207,14 @@ impl Drop for OpenSource {
 }
 
 /// A thread, from the start of the pool to its end. Sessions are kept as long as a source wants their model.
-fn work(shared: &Shared, under_way: &UnderWay, thread: usize) {
+fn work(shared: &Shared, mark: &Mark) {
     let mut sessions = RecentSessions::default();
     let mut sources_left = 0;
     loop {
         match shared.line.next(&mut sources_left) {
             Next::Item(frame) if frame.source.stop.is_asked() => {}
-            Next::Item(frame) => infer(frame, &mut sessions, under_way.mark(thread)),
+            Next::Item(frame) => infer(frame, &mut sessions, mark),
+            Next::Nothing => {}
             Next::SourceLeft => sessions.keep(|serving| shared.wants(serving)),
             Next::Closed => return,
         }

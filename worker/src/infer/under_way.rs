@@ -1,10 +1,10 @@
 //! What the inference threads are doing, for a watchdog that notices a model which does not come back.
 
 use crate::error::JobError;
-use framefleet_models::Serving;
+use framefleet_models::{ModelError, Serving};
 use framefleet_native::ffmpeg::pulse;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The marks of all threads of a pool. Its clock is the watchdog's, as that of [`pulse`].
 #[derive(Debug, Clone, Default)]
@@ -20,6 +20,8 @@ pub(super) struct Mark {
     /// [`pulse::now_ms`] when the model was called, or [`IDLE`].
     since_ms: AtomicU64,
     model: Mutex<Option<Arc<Serving>>>,
+    /// The device that the thread works with does not answer any more, and why.
+    lost: OnceLock<ModelError>,
 }
 
 const IDLE: u64 = 0;
@@ -34,6 +36,11 @@ impl UnderWay {
 
     pub(super) fn mark(&self, thread: usize) -> &Mark {
         &self.0[thread]
+    }
+
+    /// Why a device does not answer this process any more, if that is so.
+    pub fn lost(&self) -> Option<JobError> {
+        self.0.iter().find_map(|mark| mark.lost.get().cloned()).map(JobError::Model)
     }
 
     /// The first frame that has been inside its model for longer than it may: `stall_s` seconds, or a minute where that is
@@ -55,6 +62,16 @@ fn limit_s(stall_s: f64) -> f64 {
 }
 
 impl Mark {
+    /// Asks for the end of the process.
+    pub fn lose(&self, error: ModelError) {
+        // The first error is the cause of all that follow.
+        let _ = self.lost.set(error);
+    }
+
+    pub fn is_lost(&self) -> bool {
+        self.lost.get().is_some()
+    }
+
     pub fn enter(&self, serving: &Arc<Serving>) -> Inside<'_> {
         *self.model() = Some(Arc::clone(serving));
         self.since_ms.store(pulse::now_ms(), Ordering::Relaxed);
