@@ -6,10 +6,19 @@
 //!   └─ NVDEC, through FFmpeg ─► DevicePicture (NV12, P010: stays on the GPU)
 //! ```
 
+mod compile;
 mod error;
 mod gpu;
+mod kernels;
 mod picture;
+mod stacked;
 
+pub use compile::{Program, compile};
 pub use error::{CudaError, is_sticky};
 pub use gpu::{Gpu, Memory};
+pub use kernels::{
+    ChannelParameters, DeviceRange, Element, HeadParameters, InputLayout, InputParameters, Kernels, PictureParameters,
+    Plain, Survivor, Values,
+};
 pub use picture::{DevicePicture, SemiPlanar};
+pub use stacked::{ShortPlane, StackedPlane, StackedPlanes};

@@ -92,6 +92,7 @@ fn driver() -> Result<(), CudaError> {
     Err(CudaError::Missing {
         what: "there is no NVIDIA driver".to_owned(),
         reason: "libcuda.so.1 cannot be loaded".to_owned(),
-        remedy: "install the driver (Debian: `apt-get install nvidia-driver libnvcuvid1`), or take --device cpu".to_owned(),
+        remedy: "install the driver (Debian: `apt-get install nvidia-driver libnvcuvid1`), or take --device cpu"
+            .to_owned(),
     })
 }
