@@ -123,7 +123,8 @@ impl Detector {
         };
         let run = Run { name: &self.name, manifest: &self.manifest, session: &mut self.session };
         let inferred = run.run(&prepared.inputs, &prepared.head, &prepared.options, &mut self.outputs, read)?;
-        let found = Found { head: &prepared.head, manifest: &self.manifest, letterbox: prepared.preprocessor.letterbox() };
+        let found =
+            Found { head: &prepared.head, manifest: &self.manifest, letterbox: prepared.preprocessor.letterbox() };
         found.select(thresholds, candidates, &mut self.detections);
         self.times = StageTimes {
             preprocess: (filled - start).as_secs_f64(),

@@ -2,17 +2,22 @@
 //! runs where there is none.
 //!
 //! ```text
-//! Gpu (primary context) ─► stream ─► Kernels: pictures ─► a model's input; a head's outputs ─► survivors
-//!   └─ NVDEC, through FFmpeg ─► DevicePicture (NV12, P010: stays on the GPU)
+//! Gpu (primary context) ─► Queue (a stream, and the kernels on it) ─► GpuModel (ONNX Runtime on the same stream) ─► Batch
+//!   └─ NVDEC, through FFmpeg ─► DevicePicture (NV12, P010: stays on the GPU) ────────────────────────────────────────┘
 //! ```
 
-mod compile;
 mod error;
 mod gpu;
+mod compile;
 mod kernels;
-mod picture;
+mod queue;
+mod pinned;
 mod stacked;
+mod picture;
+mod model;
+mod batch;
 
+pub use batch::{Batch, BatchPicture, BatchShape, DeviceTimes, Finished, OutputBytes, OutputShape, PictureMemory};
 pub use compile::{Program, compile};
 pub use error::{CudaError, is_sticky};
 pub use gpu::{Gpu, Memory};
@@ -20,5 +25,7 @@ pub use kernels::{
     ChannelParameters, DeviceRange, Element, HeadParameters, InputLayout, InputParameters, Kernels, PictureParameters,
     Plain, Survivor, Values,
 };
+pub use model::{GpuModel, GpuModelError, ModelBytes, Provider};
 pub use picture::{DevicePicture, SemiPlanar};
+pub use queue::Queue;
 pub use stacked::{ShortPlane, StackedPlane, StackedPlanes};

@@ -242,7 +242,8 @@ impl<'a> DeviceThread<'a> {
             self.loaded[at..].rotate_left(1);
             return Ok(());
         }
-        let is_at_rest = |loaded: &Loaded| !self.under_way.iter().any(|batch| Arc::ptr_eq(batch.serving(), &loaded.serving));
+        let is_at_rest =
+            |loaded: &Loaded| !self.under_way.iter().any(|batch| Arc::ptr_eq(batch.serving(), &loaded.serving));
         // Before there is one more, so that there are no more than are kept.
         if self.loaded.len() >= KEPT
             && let Some(at) = self.loaded.iter().position(is_at_rest)

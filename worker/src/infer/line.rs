@@ -241,7 +241,8 @@ impl<T> State<T> {
     fn batch_begins(&self, wish: &Wish<'_, T>) -> Option<Instant> {
         let first = self.waiting.front()?;
         let largest = (wish.largest)(&first.item);
-        let alike = self.waiting.iter().filter(|waiting| (wish.alike)(&first.item, &waiting.item)).take(largest).count();
+        let alike =
+            self.waiting.iter().filter(|waiting| (wish.alike)(&first.item, &waiting.item)).take(largest).count();
         let at_once = wish.patience.is_none() || alike == largest;
         Some(if at_once { first.since } else { first.since + wish.deadline })
     }

@@ -1,8 +1,8 @@
 //! The inference threads, and the frames on their way to them.
 
+use super::device_thread::DeviceThread;
 use super::line::{Line, Next, SourceId};
 use super::recent_sessions::RecentSessions;
-use super::device_thread::DeviceThread;
 use super::under_way::{Mark, UnderWay};
 use super::{FrameSource, FrameToInfer, Tally, infer};
 use crate::decode::DecodedFrame;

@@ -13,7 +13,10 @@ use std::sync::{Arc, Mutex};
 pub enum Fault {
     None,
     /// Memory suffices for so many pictures at once. It is noticed when the batch is started, or only at its end.
-    MemoryFor { pictures: usize, at_the_end: bool },
+    MemoryFor {
+        pictures: usize,
+        at_the_end: bool,
+    },
     /// The batch of this number, from 0.
     LostAt(usize),
     FailsAt(usize),

@@ -1,0 +1,207 @@
+//! A model in ONNX Runtime whose work is put onto our own stream.
+
+use super::{error::CudaError, queue::Queue};
+use ort::environment::Environment;
+use ort::ep::{self, ArenaExtendStrategy, ExecutionProviderDispatch, cuda::ConvAlgorithmSearch as ConvolutionSearch};
+use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
+use ort::session::{RunOptions, Session, builder::GraphOptimizationLevel};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Why a model does not do on a GPU.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum GpuModelError {
+    #[error(transparent)]
+    Cuda(#[from] CudaError),
+    /// What ONNX Runtime says, where it is none of the above.
+    #[error("{0}")]
+    Onnx(String),
+}
+
+/// The bytes of an ONNX file, and of what it keeps beside it, by name.
+#[derive(Debug, Clone, Copy)]
+pub struct ModelBytes<'a> {
+    pub onnx: &'a [u8],
+    pub external: &'a [(String, Arc<[u8]>)],
+}
+
+/// What runs the model's operations.
+#[derive(Debug, Clone, Copy)]
+pub enum Provider<'a> {
+    /// ONNX Runtime's kernels for CUDA.
+    Cuda {
+        /// The same result every time, whatever it costs: no TF32, and always the same algorithms.
+        deterministic: bool,
+        /// Launches the whole model at once, as it was launched the first time.
+        graphs: bool,
+    },
+    /// TensorRT in half precision, and CUDA's kernels for what it cannot do.
+    TensorRt {
+        /// Where built engines are kept, of this very model, GPU and versions alone.
+        cache: &'a Path,
+        /// `name:1x3x640x640,…` for inputs of open dimensions: the least, the usual and the largest.
+        profiles: [&'a str; 3],
+    },
+    /// ONNX Runtime's kernels for the CPU: for a pretended GPU, whose memory is the host's.
+    Host,
+}
+
+/// A model that is loaded on a GPU, used by one thread.
+#[derive(Debug)]
+pub struct GpuModel {
+    // Before the queue, whose stream it uses to its end.
+    pub(super) session: Session,
+    pub(super) queue: Queue,
+    pub(super) graphs: bool,
+    memory: AllocationDevice<'static>,
+    next_graph: u32,
+}
+
+impl GpuModel {
+    /// Loads a model. With TensorRT, and without its engine in the cache, that takes minutes.
+    pub fn load(
+        environment: &Environment,
+        model: ModelBytes<'_>,
+        queue: &Queue,
+        provider: Provider<'_>,
+    ) -> Result<Self, GpuModelError> {
+        let session =
+            session(environment, model, queue, provider).map_err(|error| failed(queue, "load a model", &error))?;
+        let graphs = matches!(provider, Provider::Cuda { graphs: true, .. });
+        let memory = match provider {
+            Provider::Host => AllocationDevice::CPU,
+            Provider::Cuda { .. } | Provider::TensorRt { .. } => AllocationDevice::CUDA,
+        };
+        Ok(Self { session, queue: queue.clone(), graphs, memory, next_graph: 1 })
+    }
+
+    /// Memory on the device that is ONNX Runtime's own, so that it takes and gives tensors without copying them.
+    pub(super) fn allocator(&self) -> ort::Result<Allocator> {
+        let ordinal = self.queue.gpu.ordinal() as i32;
+        let info = MemoryInfo::new(self.memory.clone(), ordinal, AllocatorType::Device, MemoryType::Default)?;
+        Allocator::new(&self.session, info)
+    }
+
+    /// For runs that always take the same memory, and are launched as one from the third on where graphs are wanted.
+    pub(super) fn options_of_a_graph(&mut self) -> ort::Result<RunOptions> {
+        let mut options = RunOptions::new()?;
+        // Whoever takes the outputs waits for them on the stream.
+        options.disable_device_sync()?;
+        if self.graphs {
+            options.set("gpu_graph_id", self.next_graph.to_string())?;
+            self.next_graph += 1;
+        }
+        Ok(options)
+    }
+
+    /// For a run after which the outputs are there at once.
+    pub(super) fn options_of_one_run(&self) -> ort::Result<RunOptions> {
+        let mut options = RunOptions::new()?;
+        if self.graphs {
+            options.set("gpu_graph_id", "-1")?;
+        }
+        Ok(options)
+    }
+}
+
+fn session(
+    environment: &Environment,
+    model: ModelBytes<'_>,
+    queue: &Queue,
+    provider: Provider<'_>,
+) -> ort::Result<Session> {
+    let deterministic = matches!(provider, Provider::Cuda { deterministic: true, .. });
+    let mut builder = Session::builder(environment)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_intra_threads(1)?
+        .with_inter_threads(1)?
+        .with_intra_op_spinning(false)?
+        .with_inter_op_spinning(false)?
+        .with_deterministic_compute(deterministic)?
+        .with_execution_providers(dispatches(queue, provider))?;
+    for (name, bytes) in model.external {
+        builder = builder.with_external_initializer_file_in_memory(name, bytes.clone())?;
+    }
+    builder.commit_from_memory(model.onnx)
+}
+
+/// In the order in which they are asked whether they can do an operation. One that cannot be had is an error, since the CPU
+/// would silently take its place.
+fn dispatches(queue: &Queue, provider: Provider<'_>) -> Vec<ExecutionProviderDispatch> {
+    match provider {
+        Provider::Cuda { deterministic, graphs } => vec![cuda(queue, deterministic, graphs)],
+        Provider::TensorRt { cache, profiles: [least, usual, largest] } => {
+            let cache = cache.display();
+            let tensorrt = ep::TensorRT::default()
+                .with_device_id(queue.gpu.ordinal() as i32)
+                .with_fp16(true)
+                .with_engine_cache(true)
+                .with_engine_cache_path(&cache)
+                .with_timing_cache(true)
+                .with_timing_cache_path(&cache)
+                .with_profile_min_shapes(least)
+                .with_profile_opt_shapes(usual)
+                .with_profile_max_shapes(largest);
+            // SAFETY: the queue outlives the session: `GpuModel` has both, and drops the session first.
+            let tensorrt = unsafe { tensorrt.with_compute_stream(queue.stream.cu_stream().cast()) };
+            vec![tensorrt.build().error_on_failure(), cuda(queue, false, false)]
+        }
+        Provider::Host => Vec::new(),
+    }
+}
+
+fn cuda(queue: &Queue, deterministic: bool, graphs: bool) -> ExecutionProviderDispatch {
+    let search = if deterministic { ConvolutionSearch::Default } else { ConvolutionSearch::Heuristic };
+    let cuda = ep::CUDA::default()
+        .with_device_id(queue.gpu.ordinal() as i32)
+        .with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested)
+        .with_conv_algorithm_search(search)
+        .with_tf32(!deterministic)
+        .with_cuda_graph(graphs);
+    // SAFETY: as above.
+    let cuda = unsafe { cuda.with_compute_stream(queue.stream.cu_stream().cast()) };
+    cuda.build().error_on_failure()
+}
+
+/// What an error of ONNX Runtime means, which tells of CUDA's in words only.
+pub(super) fn failed(queue: &Queue, action: &'static str, error: &ort::Error) -> GpuModelError {
+    let said = error.to_string();
+    if tells_of_memory(&said) {
+        return CudaError::OutOfMemory { action }.into();
+    }
+    match queue.gpu.check(action) {
+        Err(lost @ CudaError::Lost { .. }) => lost.into(),
+        _ => GpuModelError::Onnx(said),
+    }
+}
+
+/// Of its arena, of CUDA itself, and of cuDNN and cuBLAS, which need memory of their own.
+fn tells_of_memory(said: &str) -> bool {
+    const WORDS: [&str; 6] = [
+        "Failed to allocate memory",
+        "Available memory of",
+        "out of memory",
+        "CUDNN_STATUS_ALLOC_FAILED",
+        "CUBLAS_STATUS_ALLOC_FAILED",
+        "cudaErrorMemoryAllocation",
+    ];
+    WORDS.iter().any(|words| said.contains(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_onnx_runtime_says_of_memory_is_known() {
+        for said in [
+            "Non-zero status code returned while running Conv node. Status Message: \
+             bfc_arena.cc:376 Failed to allocate memory for requested buffer of size 3355443200",
+            "CUDA failure 2: out of memory ; GPU=0 ; hostname=node ; file=cuda_allocator.cc ; line=47 ; expr=cudaMalloc",
+            "CUDNN failure 4: CUDNN_STATUS_ALLOC_FAILED ; GPU=0",
+        ] {
+            assert!(tells_of_memory(said), "{said}");
+        }
+        assert!(!tells_of_memory("CUDA failure 700: an illegal memory access was encountered ; GPU=0"));
+    }
+}
