@@ -11,6 +11,7 @@ mod end_to_end;
 mod listed;
 mod nanodet;
 mod shape;
+mod survivors;
 mod v5;
 mod v8;
 mod yolox;
@@ -20,6 +21,8 @@ use crate::{
     manifest::HeadFamily,
 };
 use ndarray::ArrayView2;
+
+pub use survivors::DeviceOutput;
 
 pub(crate) use shape::{LEVELS, MOST_OUTPUTS, nanodet_plus_cells, places};
 
@@ -193,6 +196,12 @@ struct Centred {
     height: f32,
 }
 
+impl From<[f32; 4]> for Centred {
+    fn from([x, y, width, height]: [f32; 4]) -> Self {
+        Self { x, y, width, height }
+    }
+}
+
 impl Centred {
     /// From shares of the model's input.
     fn of_shares([x, y, width, height]: [f32; 4], model: Size) -> Self {
@@ -208,8 +217,12 @@ impl Centred {
 
 /// Adds a candidate that can be ordered and placed.
 fn push(candidates: &mut Vec<Candidate>, candidate: Candidate) {
-    let Corners { x1, y1, x2, y2 } = candidate.corners;
-    if [x1, y1, x2, y2, candidate.score].iter().all(|value| value.is_finite()) {
+    if is_finite(&candidate) {
         candidates.push(candidate);
     }
+}
+
+fn is_finite(candidate: &Candidate) -> bool {
+    let Corners { x1, y1, x2, y2 } = candidate.corners;
+    [x1, y1, x2, y2, candidate.score].iter().all(|value| value.is_finite())
 }

@@ -19,6 +19,12 @@ pub struct Corners {
     pub y2: f32,
 }
 
+impl From<[f32; 4]> for Corners {
+    fn from([x1, y1, x2, y2]: [f32; 4]) -> Self {
+        Self { x1, y1, x2, y2 }
+    }
+}
+
 /// The displayed picture brought to the model's size: laid into its input with the aspect kept, or stretched to it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Letterbox {

@@ -14,21 +14,26 @@
 
 mod canvas;
 mod colour;
+mod device;
 mod input_value;
 #[cfg(test)]
 mod tests;
 mod taps;
 
+pub use device::DevicePreprocessor;
 pub use input_value::InputValue;
 
 use crate::{
     ModelError,
-    letterbox::Letterbox,
+    letterbox::{Letterbox, Size},
     manifest::{Layout, Manifest},
 };
 use canvas::Canvas;
 use colour::Colours;
-use framefleet_native::picture::{Display, Matrix, Picture, Plane, Range, Rotation};
+use framefleet_native::{
+    cuda::SemiPlanar,
+    picture::{Display, Matrix, Picture, Plane, Range, Rotation},
+};
 use taps::{COLUMN_BITS, Place, ROW_BITS, Sample, Tap, blend_rows};
 
 /// Pictures up to this many pixels wide and high: a column's number fits 16 bits.
@@ -59,6 +64,32 @@ impl From<&Picture<'_>> for Geometry {
             range: picture.range,
             display: picture.display,
         }
+    }
+}
+
+impl From<&SemiPlanar> for Geometry {
+    fn from(layout: &SemiPlanar) -> Self {
+        let &SemiPlanar { width, height, depth, matrix, range, display, .. } = layout;
+        Self { width, height, depth, chroma_shift_x: 1, chroma_shift_y: 1, matrix, range, display }
+    }
+}
+
+/// How a stored picture lies when it is upright.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    /// Stored rows are columns of the displayed picture.
+    is_quarter: bool,
+    /// The displayed picture runs against the stored columns.
+    is_backwards_across: bool,
+    /// And against the stored rows.
+    is_backwards_down: bool,
+}
+
+impl Turn {
+    /// How many output samples lie along a stored row, and along a stored column.
+    fn sides(&self, content: Size) -> [usize; 2] {
+        let Size { width, height } = content;
+        if self.is_quarter { [height, width] } else { [width, height] }
     }
 }
 
@@ -202,21 +233,24 @@ impl Geometry {
     /// Where in the stored picture the output's columns and rows are. After a quarter turn, what is made from stored
     /// rows are columns; where the turn mirrors an axis, it runs backwards.
     fn places(&self, letterbox: &Letterbox) -> [Vec<Place>; 2] {
-        let content = letterbox.content;
-        let (across, down) = if is_quarter(self.display.rotation) {
-            (content.height, content.width)
-        } else {
-            (content.width, content.height)
-        };
-        let backwards_across = matches!(self.display.rotation, Rotation::Half | Rotation::ThreeQuarters);
-        let backwards_down = matches!(self.display.rotation, Rotation::Half | Rotation::Quarter);
+        let turn = self.turn();
+        let [across, down] = turn.sides(letterbox.content);
         let mut places = [taps::places(self.width, across), taps::places(self.height, down)];
-        for (places, backwards) in places.iter_mut().zip([backwards_across, backwards_down]) {
+        for (places, backwards) in places.iter_mut().zip([turn.is_backwards_across, turn.is_backwards_down]) {
             if backwards {
                 places.reverse();
             }
         }
         places
+    }
+
+    fn turn(&self) -> Turn {
+        let rotation = self.display.rotation;
+        Turn {
+            is_quarter: is_quarter(rotation),
+            is_backwards_across: matches!(rotation, Rotation::Half | Rotation::ThreeQuarters),
+            is_backwards_down: matches!(rotation, Rotation::Half | Rotation::Quarter),
+        }
     }
 }
 

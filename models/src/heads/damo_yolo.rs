@@ -18,7 +18,7 @@ pub fn decode(
         }
         let Some((class_id, score)) = best_class(scores.iter().copied()) else { continue };
         if score >= wanted.confidence && wanted.class(class_id) {
-            push(candidates, Candidate { corners: Corners { x1, y1, x2, y2 }, score, class_id, anchor });
+            push(candidates, Candidate { corners: Corners::from([x1, y1, x2, y2]), score, class_id, anchor });
         }
     }
 }

@@ -39,7 +39,7 @@ impl Head {
         self.needs_suppression()
     }
 
-    fn fits(&self, shapes: &[&[usize]]) -> bool {
+    pub(super) fn fits(&self, shapes: &[&[usize]]) -> bool {
         let classes = self.classes;
         if shapes.iter().any(|shape| shape.len() == 3 && shape[0] == 0) {
             return false;

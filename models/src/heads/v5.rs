@@ -19,7 +19,7 @@ pub fn decode(output: &ArrayView2<'_, f32>, wanted: Wanted<'_>, candidates: &mut
         let Some((class_id, score)) = best_class(scores.iter().copied()) else { continue };
         let score = score * objectness;
         if score >= wanted.confidence && wanted.class(class_id) {
-            let corners = Centred { x, y, width, height }.corners();
+            let corners = Centred::from([x, y, width, height]).corners();
             push(candidates, Candidate { corners, score, class_id, anchor });
         }
     }

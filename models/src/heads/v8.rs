@@ -29,8 +29,7 @@ pub fn decode(output: &ArrayView2<'_, f32>, wanted: Wanted<'_>, candidates: &mut
             if !wanted.class(class_id) {
                 continue;
             }
-            let [x, y, width, height] = [0, 1, 2, 3].map(|channel| output[(channel, anchor)]);
-            let corners = Centred { x, y, width, height }.corners();
+            let corners = Centred::from([0, 1, 2, 3].map(|channel| output[(channel, anchor)])).corners();
             push(candidates, Candidate { corners, score, class_id, anchor: anchor as u32 });
         }
     }

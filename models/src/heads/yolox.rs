@@ -1,7 +1,7 @@
 //! YOLOX (Ge et al. 2021): raw boxes on the grids of strides 8, 16 and 32; scores behind a sigmoid already.
 
 use super::{Candidate, Centred, LEVELS, Wanted, best_class, push};
-use crate::letterbox::Size;
+use crate::letterbox::{Corners, Size};
 use ndarray::{ArrayView2, s};
 
 /// `output` is [A, 5 + classes]: x, y, log width, log height, objectness, class scores.
@@ -22,15 +22,45 @@ pub fn decode(output: &ArrayView2<'_, f32>, model: Size, wanted: Wanted<'_>, can
             if score < wanted.confidence || !wanted.class(class_id) {
                 continue;
             }
-            let scale = stride as f32;
-            let centred = Centred {
-                x: (x + (cell % columns) as f32) * scale,
-                y: (y + (cell / columns) as f32) * scale,
-                width: log_width.exp() * scale,
-                height: log_height.exp() * scale,
-            };
-            push(candidates, Candidate { corners: centred.corners(), score, class_id, anchor: (first + cell) as u32 });
+            let corners = Cell::of(cell, columns, stride).corners([x, y, log_width, log_height]);
+            push(candidates, Candidate { corners, score, class_id, anchor: (first + cell) as u32 });
         }
         first = last;
+    }
+}
+
+/// A cell of one of the grids.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cell {
+    column: f32,
+    row: f32,
+    /// In pixels of the model's input.
+    stride: f32,
+}
+
+impl Cell {
+    /// That of a place in the output; `None` beyond the last grid.
+    pub fn at(place: usize, model: Size) -> Option<Self> {
+        let mut first = 0;
+        for &stride in LEVELS[0] {
+            let columns = model.width / stride;
+            let last = first + columns * (model.height / stride);
+            if place < last {
+                return Some(Self::of(place - first, columns, stride));
+            }
+            first = last;
+        }
+        None
+    }
+
+    /// That of a number on its own grid, which has at least one column.
+    fn of(number: usize, columns: usize, stride: usize) -> Self {
+        Self { column: (number % columns) as f32, row: (number / columns) as f32, stride: stride as f32 }
+    }
+
+    pub fn corners(&self, [x, y, log_width, log_height]: [f32; 4]) -> Corners {
+        let Self { column, row, stride } = *self;
+        let (width, height) = (log_width.exp() * stride, log_height.exp() * stride);
+        Centred { x: (x + column) * stride, y: (y + row) * stride, width, height }.corners()
     }
 }

@@ -17,13 +17,13 @@ pub struct Colours {
 
 /// What gathered Y, U and V count for in a channel, what is added, and the values of black and white.
 #[derive(Debug, Clone, Copy)]
-struct Channel {
-    y: f32,
-    u: f32,
-    v: f32,
-    offset: f32,
-    black: f32,
-    white: f32,
+pub struct Channel {
+    pub y: f32,
+    pub u: f32,
+    pub v: f32,
+    pub offset: f32,
+    pub black: f32,
+    pub white: f32,
 }
 
 /// Columns converted together. All of them are read before any is written, so that the compiler can use vectors
@@ -40,6 +40,14 @@ impl Colours {
             conversion.channel(colour, preprocessing, channel)
         });
         Self { red, green, blue, order }
+    }
+
+    /// In the order of the input's.
+    pub fn channels(&self) -> [Channel; 3] {
+        match self.order {
+            ColourOrder::Rgb => [self.red, self.green, self.blue],
+            ColourOrder::Bgr => [self.blue, self.green, self.red],
+        }
     }
 
     /// Converts one row. Each of the six slices has a value for each column.

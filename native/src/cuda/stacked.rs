@@ -26,6 +26,7 @@ pub struct ShortPlane {
 }
 
 impl StackedPlanes {
+    /// Of a picture with sides and chroma shifts as decoders give them.
     pub fn of(picture: &Picture<'_>) -> Self {
         let sample_bytes = if picture.depth == 8 { 1 } else { 2 };
         let mut offset = 0;

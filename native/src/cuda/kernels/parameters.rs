@@ -32,7 +32,7 @@ pub struct DeviceRange {
 /// A struct that a kernel reads or writes as it lies in memory.
 ///
 /// # Safety
-/// It is `#[repr(C)]`, has no padding, and any bytes are a value of it.
+/// It is `#[repr(C)]` and has no padding.
 pub unsafe trait Plain: DeviceRepr + Copy {
     /// As they are to be copied to the device.
     fn bytes_of(values: &[Self]) -> &[u8] {

@@ -64,8 +64,7 @@ pub struct InputParameters {
     pub column_step: u32,
     pub width: u32,
     pub height: u32,
-    /// An [`Element`].
-    element: u32,
+    pub element: Element,
 }
 
 const _: () = assert!(size_of::<PictureParameters>() == 200 && size_of::<InputParameters>() == 40, "no padding");
@@ -146,20 +145,12 @@ impl InputParameters {
             column_step,
             width,
             height,
-            element: element as u32,
-        }
-    }
-
-    pub fn element(&self) -> Element {
-        match self.element {
-            0 => Element::F32,
-            1 => Element::F16,
-            _ => Element::U8,
+            element,
         }
     }
 
     /// How many bytes are written for so many pictures.
     pub fn bytes(&self, pictures: u32) -> u64 {
-        u64::from(pictures).saturating_mul(self.picture_step).saturating_mul(self.element().bytes())
+        u64::from(pictures).saturating_mul(self.picture_step).saturating_mul(self.element.bytes())
     }
 }

@@ -1,7 +1,7 @@
 //! What the survivors kernel is told of a head's outputs, and what it finds in them.
 
 use super::parameters::{DeviceRange, Element, Plain};
-use cudarc::driver::DeviceRepr;
+use cudarc::driver::{DeviceRepr, ValidAsZeroBits};
 
 /// Where a head's outputs have what, and which places pass. A mirror of the struct in `survivors.cu`.
 ///
@@ -15,13 +15,12 @@ pub struct HeadParameters {
     /// Four for each place, as the head gives them.
     pub boxes: Values,
     pub places: u32,
-    /// At least 1.
     pub classes: u32,
     /// 1 where class scores are multiplied by it.
     pub has_objectness: u32,
-    /// An [`Element`]: F32 or F16.
-    score_element: u32,
-    box_element: u32,
+    /// F32 or F16, as the boxes'.
+    pub score_element: Element,
+    pub box_element: Element,
     /// How many survivors there is room for, of all pictures together.
     pub capacity: u32,
     /// The least score.
@@ -29,7 +28,7 @@ pub struct HeadParameters {
     /// How many of the batch are looked at, the first ones.
     pub pictures: u32,
     /// A bit for each class; those beyond are all wanted.
-    wanted: [u32; LISTED_CLASSES / 32],
+    pub wanted: [u32; LISTED_CLASSES / 32],
 }
 
 /// Values of a tensor by picture, place and number.
@@ -74,21 +73,27 @@ unsafe impl Plain for Survivor {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for Survivor {}
 // SAFETY: zeroes are numbers.
-unsafe impl cudarc::driver::ValidAsZeroBits for Survivor {}
+unsafe impl ValidAsZeroBits for Survivor {}
 
 impl HeadParameters {
-    /// Every class is wanted, whatever its score, and there is room for none yet. `elements` are those of the first output
-    /// and of the last.
-    pub fn new([scores, objectness, boxes]: [Values; 3], [places, classes]: [u32; 2], elements: [Element; 2]) -> Self {
+    /// Every class is wanted, whatever its score; no pictures are looked at yet, and there is room for no survivors.
+    /// `elements` are those of the first output and of the last.
+    pub fn new(
+        scores: Values,
+        objectness: Option<Values>,
+        boxes: Values,
+        [places, classes]: [u32; 2],
+        elements: [Element; 2],
+    ) -> Self {
         Self {
             scores,
-            objectness,
+            objectness: objectness.unwrap_or_default(),
             boxes,
             places,
             classes,
-            has_objectness: 0,
-            score_element: elements[0] as u32,
-            box_element: elements[1] as u32,
+            has_objectness: u32::from(objectness.is_some()),
+            score_element: elements[0],
+            box_element: elements[1],
             capacity: 0,
             confidence: f32::NEG_INFINITY,
             pictures: 0,
@@ -110,15 +115,11 @@ impl HeadParameters {
 
     /// The same for outputs that lie there, the first and the last. `None` where the kernel would read beyond them.
     pub fn placed(self, first: DeviceRange, last: DeviceRange) -> Option<Self> {
-        let placed = |values: Values, count: u32, element: u32, memory: DeviceRange| {
-            let bytes = match element {
-                0 => Element::F32.bytes(),
-                1 => Element::F16.bytes(),
-                _ => return None,
-            };
-            let end = values.reach([self.pictures, self.places, count], bytes)?;
+        let placed = |values: Values, count: u32, element: Element, memory: DeviceRange| {
+            let end = values.reach([self.pictures, self.places, count], element.bytes())?;
             let address = memory.address.checked_add(values.address)?;
-            (end <= memory.bytes && address.is_multiple_of(bytes)).then_some(Values { address, ..values })
+            let is_readable = element != Element::U8 && address.is_multiple_of(element.bytes());
+            (is_readable && end <= memory.bytes).then_some(Values { address, ..values })
         };
         let objectness = match self.has_objectness {
             0 => self.objectness,
