@@ -46,6 +46,7 @@ pub mod heads;
 pub mod nms;
 mod select;
 pub mod device;
+pub mod cuda;
 // The directory, and what becomes of what is dropped into it.
 mod known_picture;
 pub mod check;

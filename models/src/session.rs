@@ -15,6 +15,7 @@ use crate::{
 use framefleet_contract::detection::Detection;
 use framefleet_native::picture::Picture;
 use inputs::Inputs;
+pub(crate) use inputs::sides as side_tensors;
 use ort::session::{HasSelectedOutputs, RunOptions, Session, builder::GraphOptimizationLevel};
 use outputs::{Outputs, Seen};
 use std::time::Instant;

@@ -36,9 +36,7 @@ impl Inputs {
             InputElement::F16 => Tensor::from_array((shape, vec![f16::ZERO; count]))?.upcast(),
             InputElement::U8 => Tensor::from_array((shape, vec![0_u8; count]))?.upcast(),
         };
-        let sides = manifest.side_inputs.iter();
-        let sides =
-            sides.map(|input| Ok((input.name.clone(), side(input, batch, size)?))).collect::<ort::Result<_>>()?;
+        let sides = sides(manifest, batch, size)?;
         Ok(Self { element: manifest.input.element, name: manifest.input.name.clone(), picture, sides })
     }
 
@@ -95,6 +93,11 @@ fn paint<T: ort::value::PrimitiveTensorElementType + std::fmt::Debug>(
     if let Ok((_, values)) = tensor.try_extract_tensor_mut::<T>() {
         paint(values);
     }
+}
+
+/// What the model asks for beside the picture, by name.
+pub fn sides(manifest: &Manifest, batch: usize, size: Size) -> ort::Result<Vec<(String, DynTensor)>> {
+    manifest.side_inputs.iter().map(|input| Ok((input.name.clone(), side(input, batch, size)?))).collect()
 }
 
 fn side(input: &SideInput, batch: usize, size: Size) -> ort::Result<DynTensor> {

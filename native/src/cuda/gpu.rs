@@ -62,6 +62,15 @@ impl Gpu {
         self.compute_capability
     }
 
+    /// Of CUDA, as the driver knows it: 13000 is 13.0.
+    pub fn driver_version(&self) -> Result<i32, CudaError> {
+        let mut version = 0;
+        // SAFETY: a number is written to where one is.
+        let asked = unsafe { sys::cuDriverGetVersion(&raw mut version) };
+        asked.result().map_err(CudaError::of("ask for the driver's version"))?;
+        Ok(version)
+    }
+
     pub fn memory(&self) -> Result<Memory, CudaError> {
         let (free, total) = self.context.mem_get_info().map_err(CudaError::of("ask for the memory that is free"))?;
         Ok(Memory { free, total })

@@ -1,0 +1,179 @@
+//! What a session has for one size of the model's input.
+
+use super::failed;
+use crate::{
+    ModelError,
+    heads::{DeviceOutput, Head, Wanted},
+    letterbox::Size,
+    manifest::{InputElement, Layout, Manifest},
+    preprocess::DevicePreprocessor,
+    session::side_tensors,
+};
+use framefleet_native::cuda::{
+    Batch, BatchShape, Element, GpuModel, HeadParameters, InputParameters, OutputShape, PictureMemory,
+};
+use ort::value::{DynTensor, TensorElementType};
+
+/// The head, and the memory of batches.
+#[derive(Debug)]
+pub struct Prepared {
+    pub size: Size,
+    pub head: Head,
+    input: InputParameters,
+    /// Of a batch of one, where they are always the same.
+    outputs: Option<Vec<OutputShape>>,
+    /// By bucket, those that are not under way.
+    idle: Vec<Vec<Batch>>,
+    /// For the last geometries of pictures; the last one is first.
+    preprocessors: Vec<DevicePreprocessor>,
+}
+
+/// Each is some numbers, and videos of several sizes may share a session.
+const GEOMETRIES: usize = 32;
+/// Of all pictures of a batch: what is more than this is no detector's answer but noise, for which all outputs are copied.
+const MOST_SURVIVORS: usize = 1 << 18;
+
+impl Prepared {
+    /// For pictures like the one that this was made for. `fixed` says whether outputs have shapes of their own.
+    pub fn new(
+        model: &mut GpuModel,
+        manifest: &Manifest,
+        name: &str,
+        like: &DevicePreprocessor,
+        buckets: &[usize],
+        fixed: bool,
+    ) -> Result<Self, ModelError> {
+        let size = like.letterbox().model;
+        let head = Head { family: manifest.head, classes: manifest.classes.len(), model: size };
+        let idle = buckets.iter().map(|_| Vec::new()).collect();
+        let mut prepared =
+            Self { size, head, input: like.input(), outputs: None, idle, preprocessors: vec![like.clone()] };
+        if fixed {
+            let smallest = buckets.first().copied().unwrap_or(1);
+            let mut batch = prepared.make(model, manifest, name, smallest)?;
+            let mut outputs = batch.look_at_outputs(model).map_err(failed(name))?;
+            for output in &mut outputs {
+                if let Some(batch) = output.shape.first_mut() {
+                    *batch /= smallest;
+                }
+            }
+            prepared.outputs = Some(outputs);
+        }
+        Ok(prepared)
+    }
+
+    /// How such a picture becomes the input.
+    pub fn preprocessor(
+        &mut self,
+        manifest: &Manifest,
+        picture: &PictureMemory<'_>,
+    ) -> Result<&DevicePreprocessor, ModelError> {
+        let known = self.preprocessors.iter().position(|known| fits(known, picture));
+        if let Some(place) = known {
+            self.preprocessors[..=place].rotate_right(1);
+        } else {
+            self.preprocessors.truncate(GEOMETRIES - 1);
+            self.preprocessors.insert(0, preprocessor(manifest, picture)?);
+        }
+        Ok(&self.preprocessors[0])
+    }
+
+    /// Memory for a batch of that bucket, made if all of it is under way.
+    pub fn take(
+        &mut self,
+        model: &mut GpuModel,
+        manifest: &Manifest,
+        name: &str,
+        bucket: usize,
+        pictures: usize,
+    ) -> Result<Batch, ModelError> {
+        match self.idle[bucket].pop() {
+            Some(batch) => Ok(batch),
+            None => self.make(model, manifest, name, pictures),
+        }
+    }
+
+    pub fn give_back(&mut self, bucket: usize, batch: Batch) {
+        self.idle[bucket].push(batch);
+    }
+
+    /// For the GPU to look for what is sure enough, where the head is one of those.
+    pub fn survivors(&self, room: usize, pictures: usize, confidence: f32) -> Option<HeadParameters> {
+        let shapes = self.outputs.as_ref()?;
+        let shapes: Vec<OutputShape> = shapes.iter().map(|shape| of_batch(shape, room)).collect();
+        let outputs: Vec<DeviceOutput<'_>> = shapes
+            .iter()
+            .map(|output| Some(DeviceOutput { shape: &output.shape, element: element(output.element)? }))
+            .collect::<Option<_>>()?;
+        self.head.survivor_parameters(&outputs, pictures as u32, Wanted { confidence, classes: None })
+    }
+
+    fn make(
+        &self,
+        model: &mut GpuModel,
+        manifest: &Manifest,
+        name: &str,
+        pictures: usize,
+    ) -> Result<Batch, ModelError> {
+        let Size { width, height } = self.size;
+        let input_shape = match manifest.input.layout {
+            Layout::Nchw => vec![pictures, 3, height, width],
+            Layout::Nhwc => vec![pictures, height, width, 3],
+            Layout::Chw => vec![3, height, width],
+        };
+        let input_element = match manifest.input.element {
+            InputElement::F32 => TensorElementType::Float32,
+            InputElement::F16 => TensorElementType::Float16,
+            InputElement::U8 => TensorElementType::Uint8,
+        };
+        let failed_onnx =
+            |error: ort::Error| ModelError::InferenceFailed { model: name.to_owned(), problem: error.to_string() };
+        let sides: Vec<(String, DynTensor)> = side_tensors(manifest, pictures, self.size).map_err(failed_onnx)?;
+        let output_shapes: Option<Vec<OutputShape>> =
+            self.outputs.as_ref().map(|shapes| shapes.iter().map(|shape| of_batch(shape, pictures)).collect());
+        let places = self.survivors(pictures, pictures, 0.0).map_or(0, |head| head.places as usize * pictures);
+        let shape = BatchShape {
+            pictures,
+            input: (&manifest.input.name, self.input),
+            input_shape: &input_shape,
+            input_element,
+            sides: &sides,
+            outputs: &manifest.outputs,
+            output_shapes: output_shapes.as_deref(),
+            survivors: places.min(MOST_SURVIVORS),
+        };
+        Batch::new(model, &shape).map_err(failed(name))
+    }
+}
+
+/// The same for a batch.
+fn of_batch(output: &OutputShape, pictures: usize) -> OutputShape {
+    let mut output = output.clone();
+    if let Some(batch) = output.shape.first_mut() {
+        *batch *= pictures;
+    }
+    output
+}
+
+/// `None` for types that the GPU does not look through.
+fn element(element: TensorElementType) -> Option<Element> {
+    match element {
+        TensorElementType::Float32 => Some(Element::F32),
+        TensorElementType::Float16 => Some(Element::F16),
+        _ => None,
+    }
+}
+
+pub fn preprocessor(manifest: &Manifest, picture: &PictureMemory<'_>) -> Result<DevicePreprocessor, ModelError> {
+    match picture {
+        PictureMemory::Host(picture) => DevicePreprocessor::for_stacked(manifest, picture),
+        PictureMemory::Device(picture) => DevicePreprocessor::for_semi_planar(manifest, picture.layout()),
+    }
+}
+
+fn fits(known: &DevicePreprocessor, picture: &PictureMemory<'_>) -> bool {
+    match picture {
+        PictureMemory::Host(picture) => known.fits_stacked(picture),
+        PictureMemory::Device(picture) => known.fits_semi_planar(picture.layout()),
+    }
+}
