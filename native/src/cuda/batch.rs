@@ -331,6 +331,10 @@ impl Batch {
     }
 
     fn run(&mut self, model: &mut GpuModel) -> Result<(), GpuModelError> {
+        if model.runs_on_host {
+            // It looks at the input at once.
+            self.queue.stream.synchronize().map_err(CudaError::of("preprocess pictures"))?;
+        }
         let failed = |error: ort::Error| failed(&self.queue, "run a model", &error);
         let values = model.session.run_binding_with_options(&self.binding, &self.options).map_err(failed)?;
         if matches!(self.outputs, Outputs::Loose) {

@@ -53,7 +53,7 @@ pub struct GpuModel {
     pub(super) session: Session,
     pub(super) queue: Queue,
     pub(super) graphs: bool,
-    memory: AllocationDevice<'static>,
+    pub(super) runs_on_host: bool,
     next_graph: u32,
 }
 
@@ -68,17 +68,17 @@ impl GpuModel {
         let session =
             session(environment, model, queue, provider).map_err(|error| failed(queue, "load a model", &error))?;
         let graphs = matches!(provider, Provider::Cuda { graphs: true, .. });
-        let memory = match provider {
-            Provider::Host => AllocationDevice::CPU,
-            Provider::Cuda { .. } | Provider::TensorRt { .. } => AllocationDevice::CUDA,
-        };
-        Ok(Self { session, queue: queue.clone(), graphs, memory, next_graph: 1 })
+        let runs_on_host = matches!(provider, Provider::Host);
+        Ok(Self { session, queue: queue.clone(), graphs, runs_on_host, next_graph: 1 })
     }
 
     /// Memory on the device that is ONNX Runtime's own, so that it takes and gives tensors without copying them.
     pub(super) fn allocator(&self) -> ort::Result<Allocator> {
+        if self.runs_on_host {
+            return Ok(Allocator::default());
+        }
         let ordinal = self.queue.gpu.ordinal() as i32;
-        let info = MemoryInfo::new(self.memory.clone(), ordinal, AllocatorType::Device, MemoryType::Default)?;
+        let info = MemoryInfo::new(AllocationDevice::CUDA, ordinal, AllocatorType::Device, MemoryType::Default)?;
         Allocator::new(&self.session, info)
     }
 
