@@ -49,7 +49,7 @@ pub enum ModelError {
 
     /// ONNX Runtime is not installed where the program looks for it.
     #[error(
-        "ONNX Runtime cannot be loaded: {problem}; run `./dev setup`, or set FRAMEFLEET_ONNXRUNTIME to the path of libonnxruntime.so"
+        "ONNX Runtime cannot be loaded: {problem}; run `./dev setup` (for GPUs `./dev setup --gpu`), or set FRAMEFLEET_ONNXRUNTIME to the path of libonnxruntime.so"
     )]
     RuntimeMissing { problem: String },
 

@@ -67,6 +67,6 @@ pub use error::ModelError;
 pub use manifest::Manifest;
 pub use model::{Model, recognise_bytes};
 pub use recorded_frames::{OwnedPicture, RecordedFrames};
-pub use runtime::Runtime;
+pub use runtime::{Installed, Runtime};
 pub use serving::{Lease, Serving};
 pub use session::{Detector, StageTimes, Thresholds};

@@ -19,6 +19,17 @@ pub struct Runtime {
 /// Names the library's file; nothing else is tried when it is set.
 const VARIABLE: &str = "FRAMEFLEET_ONNXRUNTIME";
 const LIBRARY: &str = "libonnxruntime.so";
+/// In the user's data folder, where `./dev setup` puts a build.
+const FOR_CPU: &str = "framefleet/onnxruntime";
+const FOR_GPU: &str = "framefleet/onnxruntime-gpu";
+
+/// The file of a build, which nobody has loaded for this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installed {
+    pub path: PathBuf,
+    /// As the file's name says, if it does.
+    pub version: Option<String>,
+}
 
 static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
 
@@ -27,6 +38,34 @@ impl Runtime {
     /// `framefleet/onnxruntime/<version>/libonnxruntime.so.<version>` in the user's data folder (`$XDG_DATA_HOME`, or
     /// `~/.local/share`); beside the program; wherever the system's loader looks. Telemetry is off.
     pub fn load() -> Result<Self, ModelError> {
+        Self::load_once(places)
+    }
+
+    /// The same for the build that has CUDA: `$FRAMEFLEET_ONNXRUNTIME`, or else
+    /// `framefleet/onnxruntime-gpu/<version>/libonnxruntime.so.<version>`. To be called before [`Runtime::load`], which then
+    /// gives this one. What the build needs has to be loaded before (`framefleet_native::cuda::Libraries`).
+    pub fn load_for_gpu() -> Result<Self, ModelError> {
+        Self::load_once(gpu_places)
+    }
+
+    /// What [`Runtime::load`] would try first and that is there. The system's loader is not asked.
+    pub fn installed() -> Option<Installed> {
+        first_there(places())
+    }
+
+    /// The same for [`Runtime::load_for_gpu`].
+    pub fn installed_for_gpu() -> Option<Installed> {
+        first_there(gpu_places())
+    }
+
+    /// Where `./dev setup --gpu` puts the build that has CUDA and all that it needs, the newest first. At least one, which may
+    /// not be there.
+    pub fn gpu_folders() -> Vec<PathBuf> {
+        let folders = installed_or_expected(FOR_GPU).into_iter();
+        folders.filter_map(|library| Some(library.parent()?.to_owned())).collect()
+    }
+
+    fn load_once(places: fn() -> Vec<PathBuf>) -> Result<Self, ModelError> {
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = &*loaded {
             return Ok(runtime.clone());
@@ -84,19 +123,36 @@ impl Runtime {
 
 /// Where the library may be, most wanted first.
 fn places() -> Vec<PathBuf> {
-    if let Some(path) = env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
-        return vec![PathBuf::from(path)];
-    }
-    let beside = env::current_exe().ok().and_then(|program| Some(program.parent()?.join(LIBRARY)));
-    let installed = data_folder().map(|data| data.join("framefleet/onnxruntime"));
-    let mut places = installed.as_deref().map(installed_in).unwrap_or_default();
-    if places.is_empty() {
-        // Named in the error, so that it says where `./dev setup` would have put the library.
-        places.extend(installed.map(|folder| folder.join(format!("<version>/{LIBRARY}.<version>"))));
-    }
-    places.extend(beside);
-    places.push(PathBuf::from(LIBRARY));
-    places
+    named().unwrap_or_else(|| {
+        let beside = env::current_exe().ok().and_then(|program| Some(program.parent()?.join(LIBRARY)));
+        let mut places = installed_or_expected(FOR_CPU);
+        places.extend(beside);
+        places.push(PathBuf::from(LIBRARY));
+        places
+    })
+}
+
+fn gpu_places() -> Vec<PathBuf> {
+    named().unwrap_or_else(|| installed_or_expected(FOR_GPU))
+}
+
+/// The one place that the user names.
+fn named() -> Option<Vec<PathBuf>> {
+    let path = env::var_os(VARIABLE).filter(|path| !path.is_empty())?;
+    Some(vec![PathBuf::from(path)])
+}
+
+/// Where there is none, the place where `./dev setup` would have put it, for the error to name.
+fn installed_or_expected(build: &str) -> Vec<PathBuf> {
+    let Some(folder) = data_folder().map(|data| data.join(build)) else { return Vec::new() };
+    let found = installed_in(&folder);
+    if found.is_empty() { vec![folder.join(format!("<version>/{LIBRARY}.<version>"))] } else { found }
+}
+
+fn first_there(places: Vec<PathBuf>) -> Option<Installed> {
+    let path = places.into_iter().find(|place| place.is_file())?;
+    let version = version_in_name(&path).map(ToOwned::to_owned);
+    Some(Installed { path, version })
 }
 
 fn data_folder() -> Option<PathBuf> {
@@ -123,9 +179,11 @@ fn installed_in(folder: &Path) -> Vec<PathBuf> {
 fn version_from(info: &str, place: &Path) -> String {
     let branch = info.split("git-branch=").nth(1).and_then(|rest| rest.split([',', ' ']).next());
     let released = branch.map(|branch| branch.trim_start_matches(|c: char| !c.is_ascii_digit()));
-    let name = place.file_name().and_then(|name| name.to_str());
-    let named = name.and_then(|name| name.strip_prefix(LIBRARY)?.strip_prefix('.'));
-    released.filter(|version| !version.is_empty()).or(named).unwrap_or(info).to_owned()
+    released.filter(|version| !version.is_empty()).or_else(|| version_in_name(place)).unwrap_or(info).to_owned()
+}
+
+fn version_in_name(place: &Path) -> Option<&str> {
+    place.file_name()?.to_str()?.strip_prefix(LIBRARY)?.strip_prefix('.')
 }
 
 #[cfg(test)]
@@ -157,6 +215,16 @@ mod tests {
         let versions: Vec<_> =
             found.iter().map(|path| path.parent().unwrap().file_name().unwrap().to_owned()).collect();
         assert_eq!(versions, ["1.31.1", "1.30.2", "1.9.0"]);
+    }
+
+    #[test]
+    fn a_build_that_is_there_is_told_with_the_version_of_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(format!("{LIBRARY}.1.31.1"));
+        fs::write(&path, "").unwrap();
+        let found = first_there(vec![folder.path().join("nothing"), path.clone()]).unwrap();
+        assert_eq!(found, Installed { path, version: Some("1.31.1".to_owned()) });
+        assert_eq!(first_there(vec![folder.path().join("nothing")]), None);
     }
 
     #[test]

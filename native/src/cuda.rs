@@ -2,17 +2,20 @@
 //! runs where there is none.
 //!
 //! ```text
+//! Libraries: what there is, loaded
 //! Gpu (primary context) ─► Queue (a stream, and the kernels on it) ─► GpuModel (ONNX Runtime on the same stream) ─► Batch
 //!   └─ NVDEC, through FFmpeg ─► DevicePicture (NV12, P010: stays on the GPU) ────────────────────────────────────────┘
 //! ```
 
 mod error;
+pub mod libraries;
 mod gpu;
 mod compile;
 mod kernels;
 mod queue;
 mod pinned;
 mod stacked;
+pub mod nvdec;
 mod picture;
 mod model;
 mod batch;
@@ -25,6 +28,7 @@ pub use kernels::{
     ChannelParameters, DeviceRange, Element, HeadParameters, InputLayout, InputParameters, Kernels, PictureParameters,
     Plain, Survivor, Values,
 };
+pub use libraries::Libraries;
 pub use model::{GpuModel, GpuModelError, ModelBytes, Provider};
 pub use picture::{DevicePicture, SemiPlanar};
 pub use queue::Queue;

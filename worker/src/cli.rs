@@ -9,6 +9,7 @@ use std::io::{Write, stderr, stdout};
 mod cancel;
 pub mod chosen_model;
 mod dead_letters;
+mod devices;
 mod drawn;
 mod jobs;
 mod kafka;
@@ -41,6 +42,7 @@ struct Cli {
 enum Command {
     Run(Box<run::Run>),
     Models(models::Models),
+    Devices(devices::Devices),
     Topics(topics::Topics),
     Worker(Box<worker::Worker>),
     Submit(Box<submit::Submit>),
@@ -82,6 +84,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     match cli.command {
         Command::Run(run) => run.execute(),
         Command::Models(models) => models.execute(),
+        Command::Devices(devices) => devices.execute(),
         Command::Topics(topics) => topics.execute(),
         Command::Worker(worker) => worker.execute(),
         Command::Submit(submit) => submit.execute(),

@@ -1,5 +1,6 @@
 //! Everything that can end a job, with the code that a user meets.
 
+use crate::device::DeviceError;
 use framefleet_contract::job_folder::JobFolderError;
 use framefleet_contract::message::SchemaError;
 use framefleet_contract::source_url::InvalidSourceUrl;
@@ -70,6 +71,8 @@ pub enum JobError {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error(transparent)]
     Media(#[from] MediaError),
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -106,6 +109,7 @@ impl JobError {
             Self::Schema(_) => ErrorCode::Schema,
             Self::Queue(e) => e.code(),
             Self::Draw(_) => ErrorCode::RenderFailed,
+            Self::Device(e) => e.code(),
             Self::Media(e) => e.code(),
             Self::Model(e) => e.code(),
             Self::Volume(e) => e.code(),

@@ -32,6 +32,7 @@ mod standing;
 mod worker;
 
 use crate::cli::models::start as follow_models;
+use crate::device::{self, DeviceWish};
 use crate::error::{JobError, Result};
 use crate::infer::InferencePool;
 use crate::interrupt::Stop;
@@ -78,6 +79,7 @@ pub struct Settings {
     pub models: PathBuf,
     pub places: Places,
     pub limits: Limits,
+    pub device: DeviceWish,
     pub threads: usize,
     /// Segments at once.
     pub slots: usize,
@@ -91,6 +93,13 @@ pub struct Settings {
     pub least_free: f64,
     pub keep: Keep,
     pub metrics: PrometheusHandle,
+}
+
+impl Settings {
+    /// Only the role `detect` runs models.
+    fn wish(&self) -> DeviceWish {
+        if self.roles.detect { self.device } else { DeviceWish::Cpu }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,7 +132,7 @@ const RETAIN_PERIOD: Duration = Duration::from_mins(1);
 pub fn run(settings: &Settings, signals: &Stop) -> Result<()> {
     let volume = Volume::open(&settings.results)?;
     check_topics(settings)?;
-    let runtime = Runtime::load()?;
+    let (_, runtime) = device::settle(settings.wish())?;
     let id = worker_id();
     let announcer = Announcer::new(&settings.connection, &volume, &id)?;
     let worker = Arc::new(Worker {

@@ -11,6 +11,7 @@
 pub mod cli;
 pub mod error;
 pub mod interrupt;
+pub mod device;
 pub mod source;
 pub mod probe;
 pub mod segment;

@@ -23,6 +23,14 @@ pub enum CudaError {
 }
 
 impl CudaError {
+    /// Debian 12's own driver is of the branch 535, which has CUDA 12.2.
+    pub(crate) const INSTALL_DRIVER: &str = "install NVIDIA's driver 580 or later (`apt-get install cuda-drivers libnvcuvid1` from NVIDIA's package repository; Debian 12's own is too old)";
+
+    pub(crate) fn no_driver(reason: String) -> Self {
+        let remedy = format!("{}, or take --device cpu", Self::INSTALL_DRIVER);
+        Self::Missing { what: "there is no NVIDIA driver".to_owned(), reason, remedy }
+    }
+
     /// Says of a driver's error what was being tried.
     pub(crate) fn of(action: &'static str) -> impl Fn(DriverError) -> Self {
         move |error| Self::classify(action, error.0 as u32, described(error))
@@ -58,7 +66,7 @@ pub fn is_sticky(number: u32) -> bool {
     matches!(number, 46 | 214 | 220 | 226 | 700 | 702 | 709 | 710 | 714..=719 | 721 | 999)
 }
 
-fn described(DriverError(result): DriverError) -> String {
+pub(super) fn described(DriverError(result): DriverError) -> String {
     let text = |text: Result<&std::ffi::CStr, DriverError>| text.ok().map(|text| text.to_string_lossy().into_owned());
     let error = DriverError(result);
     let words = text(error.error_string()).unwrap_or_else(|| "unknown".to_owned());

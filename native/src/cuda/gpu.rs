@@ -1,5 +1,5 @@
-use super::error::CudaError;
-use cudarc::driver::{CudaContext, CudaStream, sys};
+use super::error::{CudaError, described};
+use cudarc::driver::{CudaContext, CudaStream, DriverError, sys};
 use std::sync::Arc;
 
 /// One GPU and this process's primary context on it, which ONNX Runtime uses too.
@@ -20,11 +20,28 @@ pub struct Memory {
 }
 
 impl Gpu {
+    /// Whether there is a driver: asked for before any other call, since the binding ends the process where there is none.
+    pub fn has_driver() -> bool {
+        // SAFETY: loads the driver's library, which runs no code of ours.
+        unsafe { sys::is_culib_present() }
+    }
+
     /// How many GPUs the driver shows to this process.
+    ///
+    /// # Errors
+    /// [`CudaError::Missing`] without a driver, and with one that does not start.
     pub fn count() -> Result<usize, CudaError> {
         driver()?;
-        let count = CudaContext::device_count().map_err(CudaError::of("count the GPUs"))?;
-        Ok(usize::try_from(count).unwrap_or(0))
+        match CudaContext::device_count() {
+            Ok(count) => Ok(usize::try_from(count).unwrap_or(0)),
+            Err(DriverError(sys::CUresult::CUDA_ERROR_NO_DEVICE)) => Ok(0),
+            Err(error) => Err(CudaError::Missing {
+                what: "the NVIDIA driver does not start".to_owned(),
+                reason: described(error),
+                remedy: "`nvidia-smi` says more; after an update of the driver the machine must be started again"
+                    .to_owned(),
+            }),
+        }
     }
 
     /// Takes up `cuda:ordinal`.
@@ -71,6 +88,13 @@ impl Gpu {
         Ok(version)
     }
 
+    /// As NVIDIA's other programs write it: `GPU-` and a UUID. None where the driver does not tell.
+    pub fn uuid(&self) -> Option<String> {
+        let hex: String = self.context.uuid().ok()?.bytes.iter().map(|byte| format!("{:02x}", *byte as u8)).collect();
+        let groups = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
+        Some(format!("GPU-{}", groups.join("-")))
+    }
+
     pub fn memory(&self) -> Result<Memory, CudaError> {
         let (free, total) = self.context.mem_get_info().map_err(CudaError::of("ask for the memory that is free"))?;
         Ok(Memory { free, total })
@@ -92,16 +116,6 @@ impl Gpu {
     }
 }
 
-/// Whether there is a driver: asked for before any other call, since the binding ends the process where there is none.
 fn driver() -> Result<(), CudaError> {
-    // SAFETY: loads the driver's library, which runs no code of ours.
-    if unsafe { sys::is_culib_present() } {
-        return Ok(());
-    }
-    Err(CudaError::Missing {
-        what: "there is no NVIDIA driver".to_owned(),
-        reason: "libcuda.so.1 cannot be loaded".to_owned(),
-        remedy: "install the driver (Debian: `apt-get install nvidia-driver libnvcuvid1`), or take --device cpu"
-            .to_owned(),
-    })
+    if Gpu::has_driver() { Ok(()) } else { Err(CudaError::no_driver("libcuda.so.1 cannot be loaded".to_owned())) }
 }

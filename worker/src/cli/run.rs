@@ -4,6 +4,7 @@ use super::chosen_model::{ChosenModel, Wish};
 use super::limits::LimitFlags;
 use super::setting_flags::SettingFlags;
 use super::{DONE, FAILED, INTERRUPTED, MISTAKE, STALLED, print_error, say, status_before_job};
+use crate::device::{self, DeviceWish};
 use crate::error::{JobError, Result};
 use crate::infer::{InferencePool, UnderWay};
 use crate::interrupt::Stop;
@@ -12,14 +13,14 @@ use crate::progress::Display;
 use crate::report;
 use crate::source::{Given, Places};
 use crate::watchdog::Watchdog;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use framefleet_contract::ErrorCode;
 use framefleet_contract::identity::JobId;
 use framefleet_contract::job_folder::{ANNOTATED, TRACKS};
 use framefleet_contract::outcome::{Failure, State};
 use framefleet_contract::request::{ModelRef, Outputs, Request};
 use framefleet_contract::volume::Volume;
-use framefleet_models::{Model, Runtime};
+use framefleet_models::Model;
 use framefleet_native::process::end_process;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::ffi::OsString;
@@ -67,9 +68,10 @@ pub struct Run {
     #[arg(long, value_name = "ID")]
     job_id: Option<String>,
 
-    /// Where to run the model
-    #[arg(long, value_enum, default_value_t = Device::Auto)]
-    device: Device,
+    /// Where to run the model: auto, cpu, or cuda:N for the GPU of that number. auto is a GPU where there is one and nothing
+    /// is missing, and otherwise the CPU. `framefleet devices` tells which, and what is missing
+    #[arg(long, value_name = "DEVICE", default_value_t = DeviceWish::Auto)]
+    device: DeviceWish,
 
     /// Inference threads; all cores when left out. Changes no result
     #[arg(long, value_name = "N", value_parser = thread_count)]
@@ -86,13 +88,6 @@ pub struct Run {
     // Last, since its heading holds for all that follow.
     #[command(flatten)]
     limits: LimitFlags,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Device {
-    /// The best there is
-    Auto,
-    Cpu,
 }
 
 impl Run {
@@ -125,7 +120,7 @@ impl Run {
         self.check_metrics_path()?;
         let places = self.limits.places()?;
         let sources = self.videos.iter().map(|video| places.identify(video)).collect::<Result<Vec<_>>>()?;
-        let runtime = Runtime::load()?;
+        let (_, runtime) = device::settle(self.device)?;
         let results = Volume::assume(&self.out)?;
         let cores = || std::thread::available_parallelism().map_or(1, |cores| (cores.get() as u32).min(MOST_THREADS));
         let threads = self.threads.unwrap_or_else(cores);
@@ -143,7 +138,7 @@ impl Run {
         }
         // Last, so that a call which is mistaken makes no folder.
         prepared.volume = Volume::open(&self.out)?;
-        tracing::info!(threads, device = ?self.device, runtime = runtime.version(), "ready");
+        tracing::info!(threads, device = %self.device, runtime = runtime.version(), "ready");
         Ok(prepared)
     }
 

@@ -3,6 +3,7 @@
 use super::kafka::KafkaFlags;
 use super::limits::LimitFlags;
 use super::{DONE, FAILED, print_error, status_before_job};
+use crate::device::DeviceWish;
 use crate::error::{JobError, Result};
 use crate::fleet::{self, Roles, Settings};
 use crate::interrupt::Stop;
@@ -38,6 +39,11 @@ pub struct Worker {
     /// The model directory, for the role plan: NAME.onnx, or NAME/VERSION/model.onnx
     #[arg(long, value_name = "DIR", env = "FRAMEFLEET_MODELS", default_value = "models/catalog")]
     models: PathBuf,
+
+    /// Where to run models: auto, cpu, or cuda:N for the GPU of that number. auto is a GPU where there is one and nothing is
+    /// missing, and otherwise the CPU. `framefleet devices` tells which, and what is missing
+    #[arg(long, value_name = "DEVICE", env = "FRAMEFLEET_DEVICE", default_value_t = DeviceWish::Auto)]
+    device: DeviceWish,
 
     /// Inference threads; all cores when left out
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
@@ -146,6 +152,7 @@ impl Worker {
             models: self.models.clone(),
             places: self.limits.places()?,
             limits: self.limits.limits(),
+            device: self.device,
             threads,
             slots: self.slots.map_or_else(|| slots_for(threads), |slots| slots as usize),
             segment_seconds: self.segment_seconds,

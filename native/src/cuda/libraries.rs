@@ -1,0 +1,228 @@
+//! The libraries that GPU work needs or can use: loaded before anybody else asks for them.
+//!
+//! ONNX Runtime's provider, cuDNN and cudarc ask the system's loader for names such as `libcublas.so.13`. Who has loaded a
+//! library of that name before is given the same one, wherever it lies: so nothing has to be put into `LD_LIBRARY_PATH`.
+
+mod component;
+mod version;
+
+use super::error::CudaError;
+pub use component::Component;
+use component::Need;
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::CStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+pub use version::Version;
+
+/// Folders that are looked into before all others, separated by colons.
+const VARIABLE: &str = "FRAMEFLEET_CUDA_LIBRARIES";
+
+/// The CUDA that the libraries are of. A driver that has an older one cannot run them.
+const CUDA: Version = Version::new(13, 0, 0);
+
+/// Where to look.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    /// The first that has a file is taken.
+    pub folders: Vec<PathBuf>,
+    /// Of the build of ONNX Runtime that is to be loaded, the folder, where it must have its provider.
+    pub onnxruntime: Option<PathBuf>,
+}
+
+/// What was found of each [`Component`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Libraries(BTreeMap<Component, State>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    Found {
+        /// Where the file lies, if that can be told.
+        path: Option<PathBuf>,
+        /// As the library says itself. Not all have a call for it.
+        version: Option<Version>,
+    },
+    /// Why it cannot be loaded.
+    Missing { reason: String },
+}
+
+impl Libraries {
+    /// Loads what there is for the rest of the process's life, from, in this order: `$FRAMEFLEET_CUDA_LIBRARIES`; the folders
+    /// of these places; wherever the system's loader looks. To be called before ONNX Runtime is loaded.
+    pub fn load(places: &Places) -> Self {
+        let named = env::var_os(VARIABLE).unwrap_or_default();
+        let named = env::split_paths(&named).filter(|folder| !folder.as_os_str().is_empty());
+        let folders: Vec<PathBuf> = named.chain(places.folders.iter().cloned()).collect();
+        Self::load_from(&Places { folders, onnxruntime: places.onnxruntime.clone() })
+    }
+
+    fn load_from(places: &Places) -> Self {
+        Component::ALL.iter().map(|&component| (component, state_of(component, places))).collect()
+    }
+
+    pub fn of(&self, component: Component) -> &State {
+        &self.0[&component]
+    }
+
+    /// In the order in which they rest on each other.
+    pub fn iter(&self) -> impl Iterator<Item = (Component, &State)> {
+        self.0.iter().map(|(&component, state)| (component, state))
+    }
+
+    /// What GPU work cannot do without and is not there: nothing, or an error for each thing that a user has to do. All of
+    /// them are [`CudaError::Missing`].
+    pub fn missing(&self) -> Vec<CudaError> {
+        self.driver_trouble().into_iter().chain(self.not_installed()).collect()
+    }
+
+    fn driver_trouble(&self) -> Option<CudaError> {
+        match self.of(Component::Driver) {
+            State::Missing { reason } => Some(CudaError::no_driver(reason.clone())),
+            State::Found { version: Some(version), .. } if *version < CUDA => Some(CudaError::Missing {
+                what: "the NVIDIA driver is too old".to_owned(),
+                reason: format!("it has CUDA {version}, and CUDA {CUDA} is needed"),
+                remedy: CudaError::INSTALL_DRIVER.to_owned(),
+            }),
+            State::Found { .. } => None,
+        }
+    }
+
+    fn not_installed(&self) -> Option<CudaError> {
+        let missing = self.iter().filter(|(component, _)| component.need() == Need::Setup);
+        let missing = missing.filter_map(|(component, state)| match state {
+            State::Missing { reason } => Some((component.file(), reason.as_str())),
+            State::Found { .. } => None,
+        });
+        let (files, mut reasons): (Vec<_>, Vec<_>) = missing.unzip();
+        reasons.dedup();
+        (!files.is_empty()).then(|| CudaError::Missing {
+            what: format!("{} cannot be loaded", listed(&files)),
+            reason: reasons.join("; "),
+            remedy: format!(
+                "`./dev setup --gpu` installs {}, or {VARIABLE} names the folders where they are",
+                if files.len() == 1 { "it" } else { "them" }
+            ),
+        })
+    }
+}
+
+/// What is not mentioned is missing.
+impl FromIterator<(Component, State)> for Libraries {
+    fn from_iter<I: IntoIterator<Item = (Component, State)>>(states: I) -> Self {
+        let nowhere = || State::Missing { reason: "not there".to_owned() };
+        let mut all: BTreeMap<_, _> = Component::ALL.iter().map(|&component| (component, nowhere())).collect();
+        all.extend(states);
+        Self(all)
+    }
+}
+
+/// `a, b and c`
+fn listed(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [before @ .., last] => format!("{} and {last}", before.join(", ")),
+    }
+}
+
+fn state_of(component: Component, places: &Places) -> State {
+    if component == Component::OnnxRuntimeCuda {
+        return provider(places.onnxruntime.as_deref());
+    }
+    match load(component, &places.folders) {
+        Ok(library) => {
+            let version = version::of(component, &library);
+            let path = component.symbol().and_then(|symbol| file_of(&library, symbol));
+            // Whoever asks for it by name must be given this one until the end.
+            std::mem::forget(library);
+            State::Found { path, version }
+        }
+        Err(reason) => State::Missing { reason },
+    }
+}
+
+/// The provider calls into ONNX Runtime, which loads it itself.
+fn provider(onnxruntime: Option<&Path>) -> State {
+    let Some(folder) = onnxruntime else {
+        return State::Missing { reason: "ONNX Runtime for GPUs is not installed".to_owned() };
+    };
+    let path = folder.join(Component::OnnxRuntimeCuda.file());
+    if path.is_file() {
+        return State::Found { path: Some(path), version: None };
+    }
+    State::Missing { reason: format!("the ONNX Runtime in {} is a build without it", folder.display()) }
+}
+
+/// Loads the library of this component and those that it will ask for by itself.
+fn load(component: Component, folders: &[PathBuf]) -> Result<Library, String> {
+    let (library, folder) = load_first(component.file(), folders)?;
+    for file in component.companions() {
+        std::mem::forget(load_first(file, folders)?.0);
+    }
+    let pieces = component.pieces_beside();
+    for path in folder.into_iter().flat_map(|folder| beginning_with(folder, pieces)) {
+        std::mem::forget(open(&path)?);
+    }
+    Ok(library)
+}
+
+/// From the first folder that has the file, or by the system's loader.
+fn load_first<'a>(file: &str, folders: &'a [PathBuf]) -> Result<(Library, Option<&'a Path>), String> {
+    if let Some(folder) = folders.iter().find(|folder| folder.join(file).is_file()) {
+        return Ok((open(&folder.join(file))?, Some(folder)));
+    }
+    match open(Path::new(file)) {
+        Ok(library) => Ok((library, None)),
+        Err(reason) if reason.contains("No such file") && reason.starts_with(&format!("{file}:")) => {
+            Err(nowhere_in(folders))
+        }
+        Err(reason) => Err(reason),
+    }
+}
+
+fn open(path: &Path) -> Result<Library, String> {
+    // SAFETY: the library's constructors run, as they would if this program were linked with it. It is one that the user
+    // or the system has put where it is meant to be found.
+    unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) }.map_err(|error| said(&error))
+}
+
+/// The loader's own words, which say which file lacks what.
+pub(super) fn said(error: &libloading::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+fn nowhere_in(folders: &[PathBuf]) -> String {
+    let shown: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    let before = if shown.is_empty() { String::new() } else { format!("in {} and ", shown.join(", ")) };
+    format!("not found {before}by the system's loader")
+}
+
+/// Files of the folder whose names begin so. None where the beginning is empty.
+fn beginning_with(folder: &Path, beginning: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let named =
+        entries.filter(|entry| !beginning.is_empty() && entry.file_name().to_string_lossy().starts_with(beginning));
+    named.map(|entry| entry.path()).collect()
+}
+
+/// The file that a symbol of the library comes from.
+fn file_of(library: &Library, symbol: &CStr) -> Option<PathBuf> {
+    // SAFETY: only the address is looked at; nothing is called through it.
+    let address = unsafe { library.get::<*const libc::c_void>(symbol.to_bytes_with_nul()) }.ok()?.into_raw();
+    let mut info = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY: it writes to `info` alone, and any address may be asked about.
+    let found = unsafe { libc::dladdr(address.cast(), info.as_mut_ptr()) };
+    // SAFETY: all of its fields are pointers, for which zero is a value.
+    let name = unsafe { info.assume_init() }.dli_fname;
+    if found == 0 || name.is_null() {
+        return None;
+    }
+    // SAFETY: the loader's own string, which lives as long as the library is loaded.
+    let name = unsafe { CStr::from_ptr(name) };
+    Some(PathBuf::from(name.to_string_lossy().into_owned()))
+}
+
+#[cfg(test)]
+mod tests;
