@@ -4,6 +4,8 @@
 
 #[path = "inference_pool/on_device.rs"]
 mod on_device;
+#[path = "inference_pool/on_pretended_gpu.rs"]
+mod on_pretended_gpu;
 #[path = "inference_pool/pretended.rs"]
 mod pretended;
 

@@ -19,12 +19,12 @@ fn bench(device: &Arc<Pretended>) -> Bench {
 }
 
 /// What the CPU finds in the same video, one frame at a time.
-fn on_cpu(video: &Path) -> Vec<u8> {
+pub fn on_cpu(video: &Path) -> Vec<u8> {
     let bench = Bench::new();
     tracks(&bench.run("cpu", video, &bench.street(), &Stop::default()).unwrap())
 }
 
-fn code(finished: &Finished) -> Option<ErrorCode> {
+pub fn code(finished: &Finished) -> Option<ErrorCode> {
     finished.outcome.error.as_ref().map(|failure| failure.code)
 }
 
