@@ -35,7 +35,7 @@ pub struct Kernels {
 }
 
 impl Kernels {
-    /// Compiles them for the GPU, or finds them compiled. That takes a second the first time.
+    /// Compiles them for the GPU, or finds them compiled. The first time that takes a fraction of a second.
     pub fn load(gpu: &Gpu) -> Result<Self, CudaError> {
         let failed = CudaError::of("load the kernels");
         let program = compile(gpu.compute_capability())?;
