@@ -87,7 +87,7 @@ struct Turn {
 
 impl Turn {
     /// How many output samples lie along a stored row, and along a stored column.
-    fn sides(&self, content: Size) -> [usize; 2] {
+    fn sides(self, content: Size) -> [usize; 2] {
         let Size { width, height } = content;
         if self.is_quarter { [height, width] } else { [width, height] }
     }

@@ -75,7 +75,7 @@ impl Batch {
         sorted(&candidates)
     }
 
-    fn from_survivors(&self, survivors: &[Survivor], picture: usize, wanted: Wanted<'_>) -> Vec<Exact> {
+    fn of_survivors(&self, survivors: &[Survivor], picture: usize, wanted: Wanted<'_>) -> Vec<Exact> {
         let own = survivors.iter().filter(|survivor| survivor.picture as usize == picture);
         sorted(&own.filter_map(|survivor| self.head.candidate(survivor, wanted)).collect::<Vec<_>>())
     }
@@ -156,8 +156,13 @@ proptest! {
         let parameters = HeadParameters { capacity: batch.most(), ..batch.parameters(wanted).unwrap() };
         let seen = Harness::get().survivors(&parameters, &batch.bytes());
         prop_assert_eq!(seen.count, seen.list.len());
+        // The host would leave out the others too, but they would have been copied.
+        for Survivor { objectness, score, class_id, .. } in &seen.list {
+            prop_assert!(*objectness >= confidence && *score >= confidence);
+            prop_assert!(classes.as_ref().is_none_or(|classes| classes.contains(class_id)));
+        }
         for picture in 0..batch.pictures {
-            prop_assert_eq!(batch.from_survivors(&seen.list, picture, wanted), batch.on_cpu(picture, wanted));
+            prop_assert_eq!(batch.of_survivors(&seen.list, picture, wanted), batch.on_cpu(picture, wanted));
         }
     }
 
@@ -171,7 +176,7 @@ proptest! {
         let seen = Harness::get().survivors(&parameters, &batch.bytes());
         for (picture, (confidence, classes)) in wishes.iter().take(batch.pictures).enumerate() {
             let wanted = Wanted { confidence: *confidence, classes: classes.as_deref() };
-            prop_assert_eq!(batch.from_survivors(&seen.list, picture, wanted), batch.on_cpu(picture, wanted));
+            prop_assert_eq!(batch.of_survivors(&seen.list, picture, wanted), batch.on_cpu(picture, wanted));
         }
     }
 }
@@ -213,7 +218,7 @@ fn classes_beyond_those_that_the_kernel_is_told_of_are_left_to_the_host() {
     assert!(seen.list.iter().all(|survivor| survivor.class_id >= 2048 || survivor.class_id % 3 == 0));
     let expected = batch.on_cpu(0, wanted);
     assert!(expected.iter().any(|(place, class_id, _)| (*place, *class_id) == (1, 2052)));
-    assert_eq!(batch.from_survivors(&seen.list, 0, wanted), expected);
+    assert_eq!(batch.of_survivors(&seen.list, 0, wanted), expected);
 }
 
 #[test]

@@ -228,9 +228,7 @@ fn compare(manifest: &Manifest, sources: &[Source]) -> Result<(), String> {
 
 #[track_caller]
 fn assert_equal(manifest: &Manifest, sources: &[Source]) {
-    if let Err(difference) = compare(manifest, sources) {
-        panic!("{difference}: {:?}, {sources:?}", manifest.preprocessing);
-    }
+    assert_eq!(compare(manifest, sources), Ok(()), "{:?}, {sources:?}", manifest.preprocessing);
 }
 
 fn manifest(sides: [Option<u32>; 2], layout: Layout, element: InputElement, preprocessing: Preprocessing) -> Manifest {
@@ -280,7 +278,9 @@ fn a_blank_picture_is_padding_alone() {
     let manifest = square(32);
     let (parameters, _) = Source::PLAIN.on_device(&manifest);
     let input = Source::PLAIN.device_preprocessor(&manifest).input();
-    let seen = Harness::get().preprocess(&input, &[(parameters.blank(), Vec::new())]);
+    let blank = parameters.blank();
+    assert_eq!(blank.placed(DeviceRange { address: 0, bytes: 0 }), Some(blank));
+    let seen = Harness::get().preprocess(&input, &[(blank, Vec::new())]);
     let grey = 114.0 * (1.0 / 255.0_f64) as f32;
     assert!(seen.as_chunks::<4>().0.iter().all(|value| f32::from_le_bytes(*value).to_bits() == grey.to_bits()));
 }
@@ -318,7 +318,11 @@ fn a_picture_is_placed_only_where_it_fits() {
 fn an_input_is_as_large_as_its_tensor() {
     for layout in [InputLayout::Planes, InputLayout::Pixels] {
         for (element, bytes) in [(Element::F32, 4), (Element::F16, 2), (Element::U8, 1)] {
-            assert_eq!(InputParameters::new(layout, [640, 384], element).bytes(7), 7 * 3 * 640 * 384 * bytes);
+            let input = InputParameters::new(layout, [640, 384], element);
+            assert_eq!([input.bytes(0), input.bytes(7)], [0, 7 * 3 * 640 * 384 * bytes]);
+            // Whatever somebody makes of it, this is where the last element ends.
+            assert!(InputParameters { width: 641, ..input }.bytes(7) > input.bytes(7));
+            assert_eq!(InputParameters { picture_step: u64::MAX, ..input }.bytes(2), u64::MAX);
         }
     }
 }

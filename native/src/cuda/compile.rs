@@ -219,9 +219,10 @@ impl Entry {
             digest.update(part.len().to_le_bytes());
             digest.update(part);
         }
-        let key: String = digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let digest = digest.finalize();
+        let key = u128::from_be_bytes(std::array::from_fn(|index| digest[index]));
         let (major, minor) = nvrtc.version;
-        Self { path: folder.join(format!("{}-nvrtc{major}.{minor}-{key}", target.architecture)) }
+        Self { path: folder.join(format!("{}-nvrtc{major}.{minor}-{key:032x}", target.architecture)) }
     }
 
     /// `None` where there is nothing, or something else.

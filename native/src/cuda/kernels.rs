@@ -35,10 +35,10 @@ pub struct Kernels {
 }
 
 impl Kernels {
-    /// Compiles them for the GPU, or finds them compiled. That takes a second the first time.
+    /// Compiles them for the GPU, or finds them compiled. The first time that takes a fraction of a second.
     pub fn load(gpu: &Gpu) -> Result<Self, CudaError> {
         let failed = CudaError::of("load the kernels");
-        let program = compile::compile(gpu.compute_capability())?;
+        let program = compile(gpu.compute_capability())?;
         let module = gpu.context().load_module(program.into_module()).map_err(&failed)?;
         let function = |name: &str| module.load_function(name).map_err(&failed);
         Ok(Self { preprocess: function("preprocess")?, survivors: function("survivors")? })

@@ -73,3 +73,49 @@ impl StackedPlanes {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::picture::{Display, Matrix, Plane, Range, Rotation};
+
+    fn picture(luma: &[u8], stride: usize) -> Picture<'_> {
+        Picture {
+            width: 3,
+            height: 3,
+            planes: [
+                Plane { data: luma, stride },
+                Plane { data: &[7; 4], stride: 2 },
+                Plane { data: &[9; 4], stride: 2 },
+            ],
+            depth: 8,
+            chroma_shift_x: 1,
+            chroma_shift_y: 1,
+            matrix: Matrix::Bt601,
+            range: Range::Limited,
+            display: Display { width: 3, height: 3, rotation: Rotation::None },
+        }
+    }
+
+    #[test]
+    fn rows_are_copied_without_what_lies_between_them() {
+        let luma = [1, 2, 3, 0xee, 4, 5, 6, 0xee, 7, 8, 9];
+        let picture = picture(&luma, 4);
+        let stacked = StackedPlanes::of(&picture);
+        let mut memory = vec![0; stacked.bytes()];
+        stacked.copy(&picture, &mut memory).unwrap();
+        assert_eq!(memory, [1, 2, 3, 4, 5, 6, 7, 8, 9, 7, 7, 7, 7, 9, 9, 9, 9]);
+    }
+
+    #[test]
+    fn a_plane_or_memory_that_is_too_short_is_an_error() {
+        let luma = [0; 11];
+        let stacked = StackedPlanes::of(&picture(&luma, 4));
+        let mut memory = vec![0; stacked.bytes()];
+        for (short, stride) in [(&luma[..10], 4), (&luma[..], 2), (&luma[..], usize::MAX)] {
+            assert!(stacked.copy(&picture(short, stride), &mut memory).is_err(), "{stride}");
+        }
+        assert!(stacked.copy(&picture(&luma, 4), &mut memory[1..]).is_err());
+        stacked.copy(&picture(&luma, 4), &mut memory).unwrap();
+    }
+}

@@ -4,8 +4,8 @@
 // same order. Nothing may be fused, so it is compiled without.
 
 // As in models/src/preprocess/taps.rs.
-static const int ROW_BITS = 8;
-static const int COLUMN_BITS = 14;
+constexpr int ROW_BITS = 8;
+constexpr int COLUMN_BITS = 14;
 
 // What gathered Y, U and V count for in a channel of the input, what is added, the values of black and white, and the
 // value beside the picture.
@@ -37,10 +37,10 @@ struct InputParameters {
     u32 element;
 };
 
-// A place between two luma samples.
+// A place between a luma sample and the next.
 struct Place {
-    u32 first, second;
-    // How far towards the second, 0 to below 1.
+    u32 first;
+    // How far towards the next, 0 to below 1. At the last sample it is 0.
     double towards;
 };
 
@@ -57,13 +57,13 @@ __device__ inline Place place(u32 output, double scale, u32 length) {
     position = position > 0.0 ? position : 0.0;
     position = position < last ? position : last;
     const u32 first = (u32)position;
-    return {first, first + 1 < length ? first + 1 : first, position - first};
+    return {first, position - first};
 }
 
 // On a plane of which each sample stands for `1 << shift` luma samples.
 __device__ inline Tap tap(Place place, u32 shift, int bits) {
     const u32 first = place.first >> shift;
-    const u32 second = place.second >> shift;
+    const u32 second = (place.first + 1) >> shift;
     const int weight = first == second ? 0 : (int)round(place.towards * (1 << bits));
     // What counts for nothing is not fetched: a picture that shrinks to a third is read by a third of its rows.
     return {first, weight == 0 ? first : second, weight};

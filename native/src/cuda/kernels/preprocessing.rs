@@ -81,6 +81,9 @@ unsafe impl DeviceRepr for InputParameters {}
 impl PictureParameters {
     /// The same for a picture that lies there. `None` where the kernel would read beyond it, or not a picture.
     pub fn placed(self, memory: DeviceRange) -> Option<Self> {
+        if self.content_width == 0 || self.content_height == 0 {
+            return Some(self);
+        }
         let is_picture = self.width > 0
             && self.height > 0
             && (8..=16).contains(&self.depth)
@@ -149,8 +152,17 @@ impl InputParameters {
         }
     }
 
-    /// How many bytes are written for so many pictures.
+    /// How many bytes from the first one to the end of the last that is written for so many pictures.
     pub fn bytes(&self, pictures: u32) -> u64 {
-        u64::from(pictures).saturating_mul(self.picture_step).saturating_mul(self.element.bytes())
+        let sides =
+            [(pictures, self.picture_step), (self.height, self.row_step), (self.width, self.column_step.into())];
+        if sides.iter().any(|(count, _)| *count == 0) {
+            return 0;
+        }
+        let last = sides
+            .into_iter()
+            .chain([(3, self.channel_step)])
+            .fold(0_u64, |last, (count, step)| last.saturating_add(u64::from(count - 1).saturating_mul(step)));
+        last.saturating_add(1).saturating_mul(self.element.bytes())
     }
 }

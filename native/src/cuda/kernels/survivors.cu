@@ -8,7 +8,7 @@ struct Values {
 };
 
 // How many classes `HeadParameters.wanted` tells of.
-static const u32 LISTED_CLASSES = 2048;
+constexpr u32 LISTED_CLASSES = 2048;
 
 // `HeadParameters` in survivors.rs, which says more.
 struct HeadParameters {
