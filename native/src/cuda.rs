@@ -12,4 +12,5 @@ mod picture;
 
 pub use error::{CudaError, is_sticky};
 pub use gpu::{Gpu, Memory};
+pub(crate) use picture::Surface;
 pub use picture::{DevicePicture, SemiPlanar};

@@ -9,7 +9,9 @@ pub enum CudaError {
     Missing { what: String, reason: String, remedy: String },
     #[error("there is no cuda:{ordinal}: {found}; `framefleet devices` lists what there is")]
     NoSuchDevice { ordinal: usize, found: String },
-    #[error("the GPU's memory does not suffice to {action}; see with `nvidia-smi` who else uses it, or take a smaller model")]
+    #[error(
+        "the GPU's memory does not suffice to {action}; see with `nvidia-smi` who else uses it, or take a smaller model"
+    )]
     OutOfMemory { action: &'static str },
     /// An error after which no call of this process reaches the GPU any more.
     #[error(

@@ -1,5 +1,5 @@
 use super::error::CudaError;
-use cudarc::driver::{CudaContext, CudaStream, sys};
+use cudarc::driver::{CudaContext, CudaStream, result, sys};
 use std::sync::Arc;
 
 /// One GPU and this process's primary context on it, which ONNX Runtime uses too.
@@ -72,6 +72,24 @@ impl Gpu {
         self.context.new_stream().map_err(CudaError::of("make a stream"))
     }
 
+    /// Lets the driver keep so many bytes of memory that was given back, for whoever asks next. Otherwise it gives all of it
+    /// to the system whenever somebody waits for the GPU, which is after each picture.
+    pub(crate) fn keep_freed(&self, bytes: u64) -> Result<(), CudaError> {
+        let failed = CudaError::of("set up the memory of pictures");
+        let pools = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED;
+        if self.context.attribute(pools).map_err(&failed)? == 0 {
+            return Ok(());
+        }
+        let mut bytes = bytes;
+        let threshold = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+        // SAFETY: the device is of a live context, and its pool is the driver's own; the attribute is a number of 64 bits,
+        // which is read.
+        unsafe {
+            let pool = result::device::get_default_mem_pool(self.context.cu_device()).map_err(&failed)?;
+            sys::cuMemPoolSetAttribute(pool, threshold, (&raw mut bytes).cast()).result().map_err(&failed)
+        }
+    }
+
     pub(crate) fn context(&self) -> &Arc<CudaContext> {
         &self.context
     }
@@ -92,6 +110,7 @@ fn driver() -> Result<(), CudaError> {
     Err(CudaError::Missing {
         what: "there is no NVIDIA driver".to_owned(),
         reason: "libcuda.so.1 cannot be loaded".to_owned(),
-        remedy: "install the driver (Debian: `apt-get install nvidia-driver libnvcuvid1`), or take --device cpu".to_owned(),
+        remedy: "install the driver (Debian: `apt-get install nvidia-driver libnvcuvid1`), or take --device cpu"
+            .to_owned(),
     })
 }
