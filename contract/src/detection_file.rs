@@ -26,12 +26,27 @@ pub struct Row {
     pub detection: Detection,
 }
 
-/// What a segment's file says of itself beside its rows.
+/// Where pictures were decoded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DecodedOn {
+    #[default]
+    Software,
+    /// A GPU's own decoder.
+    Nvdec,
+}
+
+/// What a segment's file says of itself beside its rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentInfo {
     pub index: u32,
     /// Frames that the decoder gave.
     pub decoded: u64,
+    #[serde(default)]
+    pub decoded_on: DecodedOn,
+    /// Why its decoder was software, on a worker with a GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub software_because: Option<String>,
     /// Packets at which it found damage.
     pub damaged: u64,
     /// Frames that went through the detector.
@@ -98,7 +113,7 @@ impl<W: Write + Send> RowWriter<W> {
 
     /// Adds what the segment says of itself and the rows' checksum, and writes the rest.
     pub fn finish_segment(mut self, info: &SegmentInfo) -> Result<(), ParquetError> {
-        let info = SegmentInfo { rows_checksum: self.checksum.clone().value(), ..*info };
+        let info = SegmentInfo { rows_checksum: self.checksum.clone().value(), ..info.clone() };
         let info = serde_json::to_string(&info).map_err(|e| ParquetError::External(Box::new(e)))?;
         self.writer.append_key_value_metadata(KeyValue::new(SEGMENT_KEY.to_owned(), info));
         self.finish()
@@ -267,6 +282,7 @@ mod tests {
     fn a_segment_keeps_its_counts_and_no_track() {
         let info =
             SegmentInfo { index: 3, decoded: 10, damaged: 1, inferred: 9, end_frame: 40, ..SegmentInfo::default() };
+        let info = SegmentInfo { software_because: Some("NVDEC is busy".to_owned()), ..info };
         let mut bytes = Vec::new();
         let mut writer = RowWriter::segment(&mut bytes, &names()).unwrap();
         writer.push(row(1)).unwrap();
@@ -277,6 +293,13 @@ mod tests {
         assert_eq!(read, SegmentInfo { rows_checksum: read.rows_checksum, ..info });
         let rows: Vec<Row> = read_rows(file.path()).unwrap().flat_map(Result::unwrap).collect();
         assert_eq!(rows, [Row { track_id: None, ..row(1) }]);
+    }
+
+    #[test]
+    fn a_segment_from_before_there_were_gpus_was_decoded_in_software() {
+        let older = r#"{"index":0,"decoded":3,"damaged":0,"inferred":3,"end_frame":3,"first_picture":1,"next_picture":null,"rows_checksum":7}"#;
+        let info: SegmentInfo = serde_json::from_str(older).unwrap();
+        assert_eq!((info.decoded_on, info.software_because), (DecodedOn::Software, None));
     }
 
     #[test]

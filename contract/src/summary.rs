@@ -9,6 +9,8 @@ pub struct Summary {
     pub version: u32,
     pub job_id: JobId,
     pub frames: FrameCounts,
+    #[serde(default)]
+    pub decoded_on: DecodedFrames,
     pub detections: u64,
     /// Detections that a track took.
     pub tracked: u64,
@@ -49,6 +51,16 @@ pub struct FrameCounts {
     pub skipped: u64,
     /// Always 0 for a file: video on demand is lossless.
     pub dropped: u64,
+}
+
+/// The decoded frames of [`FrameCounts`], by where they were decoded: segments of one video may be decoded differently.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecodedFrames {
+    pub nvdec: u64,
+    pub software: u64,
+    /// Why NVDEC did not decode the first segment that a worker with a GPU decoded in software.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub software_because: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

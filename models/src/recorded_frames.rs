@@ -28,10 +28,15 @@ impl RecordedFrames {
     /// Copies a picture if the last one is a second old. Never waits: if somebody else has the ring, it is left out.
     pub fn offer(&self, picture: &Picture<'_>, now: Instant) {
         let Ok(mut ring) = self.ring.try_lock() else { return };
-        if ring.last.is_none_or(|last| now.saturating_duration_since(last) >= EVERY) {
+        if ring.is_due(now) {
             ring.last = Some(now);
             ring.push(picture);
         }
+    }
+
+    /// Whether [`Self::offer`] would take a picture: for who has to make one first.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.ring.try_lock().is_ok_and(|ring| ring.is_due(now))
     }
 
     /// The pictures that are there now.
@@ -41,6 +46,10 @@ impl RecordedFrames {
 }
 
 impl Ring {
+    fn is_due(&self, now: Instant) -> bool {
+        self.last.is_none_or(|last| now.saturating_duration_since(last) >= EVERY)
+    }
+
     fn push(&mut self, picture: &Picture<'_>) {
         match self.pictures.get_mut(self.next).map(Arc::get_mut) {
             // Its buffers are reused, unless somebody is looking at it.

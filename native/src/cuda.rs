@@ -30,6 +30,7 @@ pub use kernels::{
 };
 pub use libraries::Libraries;
 pub use model::{GpuModel, GpuModelError, ModelBytes, Provider};
+pub(crate) use picture::Surface;
 pub use picture::{DevicePicture, SemiPlanar};
 pub use queue::Queue;
 pub use stacked::{ShortPlane, StackedPlane, StackedPlanes};

@@ -4,6 +4,7 @@ pub mod convert;
 pub mod decode;
 pub mod demux;
 pub mod encode;
+pub mod hardware;
 pub mod hidden;
 pub mod idr;
 pub mod limits;
@@ -13,11 +14,16 @@ pub mod pulse;
 mod boxes;
 mod bytes;
 mod checksum;
+mod colours;
+mod frame;
 mod input;
 mod messages;
+mod pixel_layout;
 mod seek;
+mod semi_planar;
 mod source_file;
 
+use crate::cuda::CudaError;
 use ffmpeg_next as ffmpeg;
 use framefleet_contract::ErrorCode;
 use framefleet_fetch::FetchError;
@@ -67,6 +73,11 @@ pub enum MediaError {
         "{path} changed while it was read ({difference}); leave it alone while it is processed, and start a new job"
     )]
     Changed { path: PathBuf, difference: String },
+    /// Met by the decoder in software that takes the place of the hardware, never by a user.
+    #[error("NVDEC does not decode it: {reason}")]
+    HardwareRefused { reason: String },
+    #[error(transparent)]
+    Device(#[from] CudaError),
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error("FFmpeg failed to {action}: {reason}")]
@@ -98,7 +109,8 @@ impl MediaError {
             Self::DecodeStalled { .. } => ErrorCode::DecodeStalled,
             Self::Changed { .. } => ErrorCode::SourceChanged,
             Self::Fetch(e) => e.code(),
-            Self::Failed { .. } => ErrorCode::Internal,
+            Self::Device(e) => e.code(),
+            Self::Failed { .. } | Self::HardwareRefused { .. } => ErrorCode::Internal,
             Self::VolumeFull => ErrorCode::VolumeFull,
             Self::VolumeIo { .. } => ErrorCode::VolumeIo,
             Self::Encode { .. } => ErrorCode::RenderFailed,

@@ -2,19 +2,25 @@
 
 mod frame_numbers;
 mod reader;
+mod way;
 
 use crate::error::{JobError, Result};
 use crate::interrupt::Stop;
 use crate::probe;
 use frame_numbers::{FrameNumbers, Place};
+use framefleet_contract::detection_file::DecodedOn;
 use framefleet_contract::job_folder::JobFolder;
 use framefleet_contract::packet_table::PacketRow;
 use framefleet_contract::plan::{Numbering, Plan, Segment};
+use framefleet_native::ffmpeg::MediaError;
 use framefleet_native::ffmpeg::decode::{Decoder, Frame, Pictures, Received};
+use framefleet_native::ffmpeg::hardware::{Admitted, Hardware};
 use framefleet_native::ffmpeg::limits::Limits;
 use framefleet_native::ffmpeg::origin::Origin;
 use reader::Reader;
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use way::{Way, refusal};
 
 /// A frame with its place in the video.
 #[derive(Debug)]
@@ -28,9 +34,13 @@ pub struct DecodedFrame {
 }
 
 /// What a segment's decoding came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DecodeCounts {
     pub decoded: u64,
+    /// Frames of one segment may come from both: then it is software, which had the last word.
+    pub decoded_on: DecodedOn,
+    /// Why it was software, although there is a GPU.
+    pub software_because: Option<String>,
     /// Packets at which damage showed: by a refusal, a mark, a word in FFmpeg's log, or a frame that came too late.
     pub damaged: u64,
     /// One more than the greatest frame number.
@@ -48,13 +58,21 @@ pub struct SegmentDecoder<'a> {
     plan: &'a Plan,
     folder: &'a JobFolder,
     stop: &'a Stop,
+    way: Way,
     /// Of the segment decoded last, to go on where it ended.
     reader: Option<Reader>,
 }
 
 impl<'a> SegmentDecoder<'a> {
+    /// In software.
     pub fn new(origin: &Origin, limits: Limits, plan: &'a Plan, folder: &'a JobFolder, stop: &'a Stop) -> Self {
-        Self { origin: origin.clone(), limits, plan, folder, stop, reader: None }
+        Self { origin: origin.clone(), limits, plan, folder, stop, way: Way::Software { because: None }, reader: None }
+    }
+
+    /// On this GPU, where it can.
+    #[must_use]
+    pub fn on(self, hardware: Option<&Arc<Hardware>>) -> Self {
+        Self { way: Way::of(self.plan, hardware), ..self }
     }
 
     /// Hands every frame of the segment to `sink`, in presentation order.
@@ -65,11 +83,62 @@ impl<'a> SegmentDecoder<'a> {
     /// # Errors
     /// [`JobError::PlanRefuted`] if other frames came out than planned, or if anything is damaged and the plan does not
     /// clear pictures: what a decoder makes of damage depends on what it decoded before.
+    ///
+    /// Whatever NVDEC complains of, software decodes the segment anew and judges it. No frame is handed out twice: of the
+    /// codecs that NVDEC is given, the same frame comes out of both.
     pub fn decode(&mut self, segment: &Segment, sink: &mut dyn FnMut(DecodedFrame) -> bool) -> Result<DecodeCounts> {
+        let mut next = i64::MIN;
+        if let Way::Nvdec { hardware, bytes } = self.way.clone() {
+            let mut once = |frame: DecodedFrame| {
+                next = frame.number + 1;
+                sink(frame)
+            };
+            match self.decode_on_nvdec(&hardware, bytes, segment, &mut once) {
+                Ok(counts) => return Ok(DecodeCounts { decoded_on: DecodedOn::Nvdec, ..counts }),
+                Err(error) => self.way = Way::software(refusal(error)?),
+            }
+        }
+        let mut rest = |frame: DecodedFrame| frame.number < next || sink(frame);
+        let pictures = if self.plan.clears_pictures { Pictures::Cleared } else { Pictures::Reused };
+        let display = probe::display_of(&self.plan.video);
+        let counts =
+            self.decode_with(segment, &mut rest, |reader| Decoder::open(&reader.demuxer, display, pictures))?;
+        let software_because = match &self.way {
+            Way::Software { because } => because.clone(),
+            Way::Nvdec { .. } => None,
+        };
+        Ok(DecodeCounts { decoded_on: DecodedOn::Software, software_because, ..counts })
+    }
+
+    fn decode_on_nvdec(
+        &mut self,
+        hardware: &Hardware,
+        bytes: u64,
+        segment: &Segment,
+        sink: &mut dyn FnMut(DecodedFrame) -> bool,
+    ) -> Result<DecodeCounts> {
+        let _permit = match hardware.admission().admit(bytes, || self.stop.is_asked()) {
+            Admitted::In(permit) => permit,
+            Admitted::GivenUp => return Err(JobError::Interrupted),
+            Admitted::TooLarge => {
+                let budget = hardware.admission().budget().bytes >> 20;
+                let reason = format!("it takes {} MiB of the GPU's memory, and {budget} may be taken", bytes >> 20);
+                return Err(MediaError::HardwareRefused { reason }.into());
+            }
+        };
+        let display = probe::display_of(&self.plan.video);
+        self.decode_with(segment, sink, |reader| Decoder::open_on(hardware, &reader.demuxer, display))
+    }
+
+    fn decode_with(
+        &mut self,
+        segment: &Segment,
+        sink: &mut dyn FnMut(DecodedFrame) -> bool,
+        open: impl FnOnce(&Reader) -> std::result::Result<Decoder, MediaError>,
+    ) -> Result<DecodeCounts> {
         let numbers = FrameNumbers::new(self.plan, segment, self.folder)?;
         let mut reader = self.reader_at(segment)?;
-        let pictures = if self.plan.clears_pictures { Pictures::Cleared } else { Pictures::Reused };
-        let mut decoder = Decoder::open(&reader.demuxer, probe::display_of(&self.plan.video), pictures)?;
+        let mut decoder = open(&reader)?;
         let must_be_sound = !self.plan.clears_pictures;
         let (counts, next) = (DecodeCounts::default(), segment.first_frame);
         let mut frames =
@@ -148,7 +217,7 @@ impl Frames<'_> {
                 Received::Nothing => return Ok(self.refuted.is_none()),
                 Received::Damaged => self.damage(sent),
                 Received::Frame(frame) => {
-                    if !self.take(frame, sent) {
+                    if !self.take(frame, sent)? {
                         return Ok(false);
                     }
                 }
@@ -165,8 +234,8 @@ impl Frames<'_> {
         }
     }
 
-    fn take(&mut self, frame: Frame, sent: u64) -> bool {
-        let Some(place) = self.place(&frame) else { return self.refuted.is_none() };
+    fn take(&mut self, frame: Frame, sent: u64) -> Result<bool> {
+        let Some(place) = self.place(&frame)? else { return Ok(self.refuted.is_none()) };
         if frame.is_damaged() {
             let carried = frame.pts().and_then(|ordinal| u64::try_from(ordinal).ok());
             self.damage(carried.filter(|_| matches!(self.numbers, FrameNumbers::Ranks(_))).unwrap_or(sent));
@@ -176,40 +245,41 @@ impl Frames<'_> {
             format!("frame {} came where {due} was due", place.number)
         });
         if self.refuted.is_some() {
-            return false;
+            return Ok(false);
         }
         if place.number < due {
             // Damage made it late: there is no place for it any more.
             self.damage(sent);
-            return true;
+            return Ok(true);
         }
         self.next = place.number + 1;
         self.counts.decoded += 1;
-        (self.sink)(DecodedFrame { segment: self.segment.index, number: place.number, pts_us: place.pts_us, frame })
+        let Place { number, pts_us } = place;
+        Ok((self.sink)(DecodedFrame { segment: self.segment.index, number, pts_us, frame }))
     }
 
     /// `None` for a frame that is not the segment's own.
-    fn place(&mut self, frame: &Frame) -> Option<Place> {
+    fn place(&mut self, frame: &Frame) -> Result<Option<Place>> {
         let ranks = match &mut self.numbers {
-            FrameNumbers::Counter(counter) => return Some(counter.next(frame)),
+            FrameNumbers::Counter(counter) => return Ok(Some(counter.next(frame))),
             FrameNumbers::Ranks(ranks) => ranks,
         };
         // The decoder carried the packet's ordinal along as its timestamp.
         let ordinal = frame.pts().and_then(|ordinal| u64::try_from(ordinal).ok());
         match ordinal {
-            Some(ordinal) if ordinal < self.segment.start => return None,
+            Some(ordinal) if ordinal < self.segment.start => return Ok(None),
             Some(ordinal) if ordinal == self.segment.end => {
-                self.counts.next_picture = Some(frame.checksum());
-                return None;
+                self.counts.next_picture = Some(frame.checksum()?);
+                return Ok(None);
             }
-            Some(ordinal) if ordinal == self.segment.start => self.counts.first_picture = Some(frame.checksum()),
+            Some(ordinal) if ordinal == self.segment.start => self.counts.first_picture = Some(frame.checksum()?),
             _ => {}
         }
         let place = ordinal.and_then(|ordinal| ranks.place_of(ordinal));
         self.refute_if(place.is_none() && self.counts.damaged == 0, || {
             "a frame came out that no packet announced".to_owned()
         });
-        place
+        Ok(place)
     }
 
     fn finish(mut self) -> Result<DecodeCounts> {

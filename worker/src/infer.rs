@@ -113,7 +113,7 @@ fn look(
     let detector = sessions.of(serving)?;
     let seen = or_panic(|| {
         let _inside = mark.enter(serving);
-        let picture = decoded.frame.picture();
+        let picture = decoded.frame.picture().expect("nobody gives the decoder a GPU");
         if let Some(recorded) = &source.recorded {
             recorded.offer(&picture, Instant::now());
         }

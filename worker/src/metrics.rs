@@ -1,7 +1,8 @@
 //! Every metric of this program: its name and what it counts.
 
 use framefleet_contract::ErrorCode;
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use framefleet_contract::detection_file::DecodedOn;
+use metrics::{Counter, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 /// Upper ends of the ranges in which seconds are counted: from a cancellation to a night's film. Of one size for all, so
 /// that those of many workers can be added up.
@@ -9,7 +10,11 @@ pub const BUCKETS_S: [f64; 12] = [0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.
 
 /// Describes them to the recorder that is installed, and begins each at 0: what did not happen is a number too.
 pub fn describe() {
-    describe_counter!("framefleet_frames_decoded_total", Unit::Count, "Frames that the decoder gave");
+    describe_counter!(
+        "framefleet_frames_decoded_total",
+        Unit::Count,
+        "Frames that the decoder gave, by what decoded them"
+    );
     describe_counter!(
         "framefleet_frames_damaged_total",
         Unit::Count,
@@ -18,8 +23,10 @@ pub fn describe() {
     describe_counter!("framefleet_frames_inferred_total", Unit::Count, "Frames that went through the detector");
     describe_counter!("framefleet_segments_published_total", Unit::Count, "Segments that this process published");
     describe_counter!("framefleet_detections_total", Unit::Count, "Detections in the segments that were published");
+    for on in [DecodedOn::Software, DecodedOn::Nvdec] {
+        frames_decoded(on).absolute(0);
+    }
     for name in [
-        "framefleet_frames_decoded_total",
         "framefleet_frames_damaged_total",
         "framefleet_frames_inferred_total",
         "framefleet_segments_published_total",
@@ -27,6 +34,15 @@ pub fn describe() {
     ] {
         counter!(name).absolute(0);
     }
+}
+
+/// Those that were decoded there.
+pub fn frames_decoded(on: DecodedOn) -> Counter {
+    let device = match on {
+        DecodedOn::Software => "cpu",
+        DecodedOn::Nvdec => "nvdec",
+    };
+    counter!("framefleet_frames_decoded_total", "device" => device)
 }
 
 /// The same for what only a worker of a fleet has.

@@ -8,6 +8,7 @@ use crate::decode::SegmentDecoder;
 use crate::error::{JobError, Result};
 use crate::infer::{FrameSource, InferencePool, OpenSource, Tally};
 use crate::interrupt::Stop;
+use crate::metrics;
 use crate::progress::Progress;
 use crate::stage_clock::StageClock;
 use crate::write::write;
@@ -17,6 +18,7 @@ use framefleet_contract::job_folder::JobFolder;
 use framefleet_contract::plan::{Plan, Segment};
 use framefleet_contract::summary::{InferParts, StageTime};
 use framefleet_models::{RecordedFrames, Serving, Thresholds};
+use framefleet_native::ffmpeg::hardware::Hardware;
 use framefleet_native::ffmpeg::limits::Limits;
 use framefleet_native::ffmpeg::origin::Origin;
 use std::collections::BTreeMap;
@@ -42,6 +44,8 @@ pub struct Detection<'a> {
     pub recorded: Option<&'a RecordedFrames>,
     /// Every how many frames one is inferred.
     pub every: u32,
+    /// The GPU that decodes what it can, and whose pictures stay on it.
+    pub hardware: Option<&'a Arc<Hardware>>,
 }
 
 /// What detecting came to.
@@ -109,8 +113,7 @@ fn time_of(tally: &Tally, pool: &InferencePool) -> StageTime {
 /// The decoder's thread: segments in their order, and only the frames that are to be inferred.
 fn decode(work: &Detection<'_>, stop: &Stop, source: &Arc<OpenSource>) -> Result<StageTime> {
     let mut clock = StageClock::start();
-    let mut decoder = SegmentDecoder::new(work.video, work.limits, work.plan, work.folder, stop);
-    let decoded_total = ::metrics::counter!("framefleet_frames_decoded_total");
+    let mut decoder = SegmentDecoder::new(work.video, work.limits, work.plan, work.folder, stop).on(work.hardware);
     let damaged_total = ::metrics::counter!("framefleet_frames_damaged_total");
     for segment in work.segments {
         let mut inferred = 0;
@@ -126,11 +129,13 @@ fn decode(work: &Detection<'_>, stop: &Stop, source: &Arc<OpenSource>) -> Result
         if !wanted {
             break;
         }
-        decoded_total.increment(counts.decoded);
+        metrics::frames_decoded(counts.decoded_on).increment(counts.decoded);
         damaged_total.increment(counts.damaged);
         let info = SegmentInfo {
             index: segment.index,
             decoded: counts.decoded,
+            decoded_on: counts.decoded_on,
+            software_because: counts.software_because,
             damaged: counts.damaged,
             inferred,
             end_frame: counts.end_frame,

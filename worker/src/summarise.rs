@@ -1,10 +1,10 @@
 //! Puts the counts and times of a job together, and names the stage that the others waited for.
 
 use crate::finish::TrackCounts;
-use framefleet_contract::detection_file::SegmentInfo;
+use framefleet_contract::detection_file::{DecodedOn, SegmentInfo};
 use framefleet_contract::plan::{Plan, Segment};
 use framefleet_contract::request::{Request, VERSION};
-use framefleet_contract::summary::{FrameCounts, InferParts, SegmentCounts, Speed, StageTime, Summary};
+use framefleet_contract::summary::{DecodedFrames, FrameCounts, InferParts, SegmentCounts, Speed, StageTime, Summary};
 use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime};
 
@@ -46,6 +46,7 @@ impl Facts<'_> {
                 skipped: decoded - inferred,
                 dropped: 0,
             },
+            decoded_on: decoded_on(self.infos),
             detections: self.counts.detections,
             tracked: self.counts.tracked,
             tracks: self.counts.tracks,
@@ -68,6 +69,15 @@ impl Facts<'_> {
             finished: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
             program: concat!("framefleet ", env!("CARGO_PKG_VERSION")).to_owned(),
         }
+    }
+}
+
+fn decoded_on(infos: &[SegmentInfo]) -> DecodedFrames {
+    let frames = |on| infos.iter().filter(|info| info.decoded_on == on).map(|info| info.decoded).sum();
+    DecodedFrames {
+        nvdec: frames(DecodedOn::Nvdec),
+        software: frames(DecodedOn::Software),
+        software_because: infos.iter().find_map(|info| info.software_because.clone()),
     }
 }
 
@@ -118,6 +128,24 @@ fn limit(stages: &BTreeMap<String, StageTime>, infer: Option<InferParts>, every:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn frames_are_counted_by_where_they_were_decoded_with_the_first_reason() {
+        let info = |decoded, decoded_on, because: Option<&str>| SegmentInfo {
+            decoded,
+            decoded_on,
+            software_because: because.map(str::to_owned),
+            ..SegmentInfo::default()
+        };
+        let infos = [
+            info(50, DecodedOn::Nvdec, None),
+            info(7, DecodedOn::Software, None),
+            info(20, DecodedOn::Software, Some("first")),
+            info(30, DecodedOn::Software, Some("second")),
+        ];
+        let expected = DecodedFrames { nvdec: 50, software: 57, software_because: Some("first".to_owned()) };
+        assert_eq!(decoded_on(&infos), expected);
+    }
 
     #[test]
     fn the_busiest_stage_is_the_limit() {

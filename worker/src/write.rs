@@ -52,9 +52,10 @@ pub fn write(
                 index
             }
             ToWriter::End(info) => {
-                open.entry(info.index).or_default().ended = Some(info);
+                let index = info.index;
+                open.entry(index).or_default().ended = Some(info);
                 give_back(empty, Vec::new());
-                info.index
+                index
             }
             ToWriter::Failed(error) => return Err(error),
         };

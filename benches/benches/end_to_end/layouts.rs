@@ -56,10 +56,11 @@ pub struct Inference<'a> {
 
 impl<'a> Inference<'a> {
     pub fn new(environment: &'a Environment, model: &'a Model, frame: &Frame) -> Result<Self, Failure> {
-        let mut preprocessor = Preprocessor::new(&model.manifest, &frame.picture())?;
+        let picture = frame.picture().ok_or("the frame is not in host memory")?;
+        let mut preprocessor = Preprocessor::new(&model.manifest, &picture)?;
         let mut input = vec![0.0; preprocessor.input_len()];
         preprocessor.paint_padding(&mut input);
-        preprocessor.fill(&frame.picture(), &mut input)?;
+        preprocessor.fill(&picture, &mut input)?;
         let size = preprocessor.letterbox().model;
         Ok(Self { environment, model, shape: [1, 3, size.height, size.width], input })
     }

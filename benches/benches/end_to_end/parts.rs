@@ -46,11 +46,12 @@ pub fn frames(video: &Path) -> Result<Vec<Frame>, Failure> {
 /// Frames per second from decoded pictures to a model's input.
 pub fn preprocess(frames: &[Frame], manifest: &Manifest, window: Duration) -> Result<f64, Failure> {
     on_all_cores(|| {
-        let mut preprocessor = Preprocessor::new(manifest, &frames[0].picture())?;
+        let pictures: Vec<_> = frames.iter().filter_map(Frame::picture).collect();
+        let mut preprocessor = Preprocessor::new(manifest, &pictures[0])?;
         let mut input = vec![0.0; preprocessor.input_len()];
         rate(window, || {
-            frames.iter().try_for_each(|frame| preprocessor.fill(&frame.picture(), &mut input))?;
-            Ok(frames.len())
+            pictures.iter().try_for_each(|picture| preprocessor.fill(picture, &mut input))?;
+            Ok(pictures.len())
         })
     })
 }

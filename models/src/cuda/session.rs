@@ -17,7 +17,7 @@ use framefleet_contract::detection::Detection;
 use framefleet_native::cuda::{
     Batch, BatchPicture, Finished, GpuModel, ModelBytes, PictureMemory, Provider, Queue, Survivor,
 };
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 /// A model on a GPU.
 #[derive(Debug)]
@@ -158,8 +158,8 @@ impl BatchSession for CudaSession {
 
     fn start(&mut self, pictures: &[ToDetect<'_>]) -> Result<(), ModelError> {
         self.turn_to_replacement();
-        let pictures = pictures.iter().map(|picture| (memory_of(picture), picture.thresholds)).collect();
-        self.begin(pictures)
+        let pictures = pictures.iter().map(|picture| Ok((memory_of(picture)?, picture.thresholds)));
+        self.begin(pictures.collect::<Result<_, ModelError>>()?)
     }
 
     fn is_done(&mut self) -> Result<bool, ModelError> {
@@ -168,7 +168,7 @@ impl BatchSession for CudaSession {
 
     fn finish(&mut self, take: &mut dyn FnMut(&[Detection])) -> Result<StageTimes, ModelError> {
         let Some(mut started) = self.under_way.pop_front() else { return Ok(StageTimes::default()) };
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         let (finished, times) = started.batch.finish().map_err(failed(&self.name))?;
         let waited = begun.elapsed().as_secs_f64();
         let taking = Taking {
@@ -198,8 +198,11 @@ impl BatchSession for CudaSession {
     }
 }
 
-fn memory_of<'a>(picture: &ToDetect<'a>) -> PictureMemory<'a> {
-    PictureMemory::Host(picture.frame.picture())
+fn memory_of<'a>(picture: &ToDetect<'a>) -> Result<PictureMemory<'a>, ModelError> {
+    let frame = picture.frame;
+    let on_host = frame.picture().map(PictureMemory::Host);
+    let on_device = || frame.device_picture().map(|picture| PictureMemory::Device(Arc::clone(picture)));
+    on_host.or_else(on_device).ok_or_else(|| ModelError::PictureInvalid { problem: "it is nowhere".to_owned() })
 }
 
 /// What takes the detections out of a batch.

@@ -1,5 +1,5 @@
 use super::error::{CudaError, described};
-use cudarc::driver::{CudaContext, CudaStream, DriverError, sys};
+use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
 use std::sync::Arc;
 
 /// One GPU and this process's primary context on it, which ONNX Runtime uses too.
@@ -90,7 +90,8 @@ impl Gpu {
 
     /// As NVIDIA's other programs write it: `GPU-` and a UUID. None where the driver does not tell.
     pub fn uuid(&self) -> Option<String> {
-        let hex: String = self.context.uuid().ok()?.bytes.iter().map(|byte| format!("{:02x}", *byte as u8)).collect();
+        let bytes = self.context.uuid().ok()?.bytes.map(|byte| byte as u8);
+        let hex = format!("{:032x}", u128::from_be_bytes(bytes));
         let groups = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
         Some(format!("GPU-{}", groups.join("-")))
     }
@@ -103,6 +104,24 @@ impl Gpu {
     /// A stream of its own, that waits for no other.
     pub(crate) fn stream(&self) -> Result<Arc<CudaStream>, CudaError> {
         self.context.new_stream().map_err(CudaError::of("make a stream"))
+    }
+
+    /// Lets the driver keep so many bytes of memory that was given back, for whoever asks next. Otherwise it gives all of it
+    /// to the system whenever somebody waits for the GPU, which is after each picture.
+    pub(crate) fn keep_freed(&self, bytes: u64) -> Result<(), CudaError> {
+        let failed = CudaError::of("set up the memory of pictures");
+        let pools = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED;
+        if self.context.attribute(pools).map_err(&failed)? == 0 {
+            return Ok(());
+        }
+        let mut bytes = bytes;
+        let threshold = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+        // SAFETY: the device is of a live context, and its pool is the driver's own; the attribute is a number of 64 bits,
+        // which is read.
+        unsafe {
+            let pool = result::device::get_default_mem_pool(self.context.cu_device()).map_err(&failed)?;
+            sys::cuMemPoolSetAttribute(pool, threshold, (&raw mut bytes).cast()).result().map_err(&failed)
+        }
     }
 
     pub(crate) fn context(&self) -> &Arc<CudaContext> {

@@ -1,7 +1,8 @@
 //! Conversion between pixel formats and sizes by swscale, for the pictures that are not on the hot path.
 
 use super::MediaError;
-use super::decode::{FULL_RANGE, Frame, colours_of};
+use super::colours::{FULL_RANGE, colours_of};
+use super::frame::Frame;
 use crate::picture::Rotation;
 use ffmpeg::ffi::{self, AVPixelFormat};
 use ffmpeg::frame;
@@ -168,15 +169,16 @@ impl BgrConverter {
         }
     }
 
-    /// `bgr` holds `3 * width * height` bytes of [`BgrConverter::size`].
+    /// `bgr` holds `3 * width * height` bytes of [`BgrConverter::size`]. A picture on a GPU is copied to the host first.
     pub fn convert(&mut self, frame: &Frame, bgr: &mut [u8]) -> Result<(), MediaError> {
+        let Some(video) = frame.video() else { return self.convert(&frame.to_host()?, bgr) };
         let (width, height) = Self::size(frame);
         let target = (AVPixelFormat::AV_PIX_FMT_BGR24, width, height);
-        let scaler = match self.scaler.take().filter(|scaler| scaler.fits(frame.video(), target)) {
+        let scaler = match self.scaler.take().filter(|scaler| scaler.fits(video, target)) {
             Some(scaler) => scaler,
-            None => Scaler::new(frame.video(), target)?,
+            None => Scaler::new(video, target)?,
         };
-        self.scaler.insert(scaler).scale_to_packed(frame.video(), bgr)
+        self.scaler.insert(scaler).scale_to_packed(video, bgr)
     }
 }
 

@@ -1,12 +1,16 @@
-//! Decodes packets into frames that stay in the decoder's own buffers.
+//! Decodes packets into frames: in the decoder's own buffers, or in the memory of a GPU.
+
+pub use super::frame::Frame;
 
 use super::MediaError;
 use super::convert::Scaler;
 use super::demux::{Demuxer, Packet};
+use super::frame::is_planar_yuv;
+use super::hardware::{Hardware, Nvdec};
 use super::limits::Limits;
 use super::pulse::{Pulse, Work};
 use super::{input, messages};
-use crate::picture::{Display, Matrix, Picture, Plane, Range};
+use crate::picture::Display;
 use ffmpeg::codec::threading;
 use ffmpeg::ffi::{self, AVPixelFormat};
 use ffmpeg::frame;
@@ -18,6 +22,8 @@ use std::sync::Arc;
 /// One decoder, used by one thread.
 pub struct Decoder {
     codec: ffmpeg::decoder::Video,
+    /// Where NVDEC decodes. Behind `codec`, which must be gone first.
+    nvdec: Option<Nvdec>,
     display: Display,
     /// For pictures that are not planar YUV.
     to_planar: Option<Scaler>,
@@ -42,6 +48,22 @@ pub enum Pictures {
 /// early without an error.
 const COVERS_PICTURES: [&str; 7] = ["h264", "vp8", "vp9", "av1", "mpeg4", "mpeg1video", "mpeg2video"];
 
+/// On what a decoder decodes.
+enum Way<'a> {
+    Software(Pictures),
+    Nvdec(&'a Hardware),
+}
+
+impl Way<'_> {
+    /// NVDEC's surfaces are none of ours to clear.
+    fn clears_pictures_of(&self, codec: &str) -> bool {
+        match self {
+            Self::Software(pictures) => *pictures == Pictures::Cleared || !COVERS_PICTURES.contains(&codec),
+            Self::Nvdec(_) => false,
+        }
+    }
+}
+
 /// What [`Decoder::receive`] came to.
 #[derive(Debug)]
 pub enum Received {
@@ -52,18 +74,26 @@ pub enum Received {
     Nothing,
 }
 
-/// A decoded frame: planar YUV in host memory, shared with the decoder and freed when dropped.
-pub struct Frame {
-    video: frame::Video,
-    display: Display,
-}
-
 impl Decoder {
     /// A decoder for the demuxer's video stream, in the caller's thread: with threads of its own, it decodes a damaged
     /// stream differently from run to run.
     pub fn open(demuxer: &Demuxer, display: Display, pictures: Pictures) -> Result<Self, MediaError> {
+        Self::open_with(demuxer, display, &Way::Software(pictures))
+    }
+
+    /// The same on a GPU, whose frames stay there: for streams that [`Hardware::choose`] gives to it.
+    ///
+    /// # Errors
+    /// [`MediaError::HardwareRefused`] here, with a packet or with a frame: then the stream is to be decoded in software,
+    /// from its beginning.
+    pub fn open_on(hardware: &Hardware, demuxer: &Demuxer, display: Display) -> Result<Self, MediaError> {
+        Self::open_with(demuxer, display, &Way::Nvdec(hardware))
+    }
+
+    fn open_with(demuxer: &Demuxer, display: Display, way: &Way<'_>) -> Result<Self, MediaError> {
         let parameters = demuxer.parameters();
-        let codec = parameters.id().name();
+        let id = parameters.id();
+        let codec = id.name();
         let unsupported = |reason: ffmpeg::Error| MediaError::CodecUnsupported {
             codec: codec.to_owned(),
             reason: reason.to_string(),
@@ -77,13 +107,21 @@ impl Decoder {
         // picture.
         unsafe {
             (*context.as_mut_ptr()).max_pixels = limits.pixels_of_buffer() as i64;
-            if pictures == Pictures::Cleared || !COVERS_PICTURES.contains(&codec) {
+            if way.clears_pictures_of(codec) {
                 (*context.as_mut_ptr()).get_buffer2 = Some(cleared_buffer);
             }
         }
-        let decoder = context.decoder().video().map_err(unsupported)?;
+        let (nvdec, decoder) = match way {
+            Way::Software(_) => (None, None),
+            Way::Nvdec(hardware) => (Some(Nvdec::prepare(hardware, &mut context)?), Nvdec::codec(id)),
+        };
+        let opened = match decoder {
+            Some(decoder) => context.decoder().open_as(decoder).and_then(ffmpeg::decoder::Opened::video),
+            None => context.decoder().video(),
+        };
+        let codec = opened.map_err(unsupported)?;
         let pulse = Pulse::new(Work::Decode, &path, limits.stall_s);
-        Ok(Self { codec: decoder, display, to_planar: None, path, limits, pulse, complained: false })
+        Ok(Self { codec, nvdec, display, to_planar: None, path, limits, pulse, complained: false })
     }
 
     /// Hands a packet over, its picture to carry `pts`. Take frames with [`Decoder::receive`] until there are none
@@ -127,10 +165,15 @@ impl Decoder {
             return Ok(Received::Damaged);
         }
         input::refuse_picture(&self.path, video.width(), video.height(), self.limits)?;
+        if let Some(nvdec) = &self.nvdec {
+            let _working = self.pulse.working();
+            let picture = nvdec.take(&video, &self.codec, self.display)?;
+            return Ok(Received::Frame(Frame::on_device(picture, &video)));
+        }
         if !is_planar_yuv(&video) {
             video = self.convert(&video)?;
         }
-        Ok(Received::Frame(Frame { video, display: self.display }))
+        Ok(Received::Frame(Frame::on_host(video, self.display)))
     }
 
     /// A call into the decoder, watched by the clock. Fails if it would not make room for a picture of too many pixels,
@@ -140,7 +183,11 @@ impl Decoder {
         let _working = self.pulse.working();
         messages::take();
         let result = call(&mut self.codec);
+        let words = messages::take_words();
         let said = messages::take();
+        if let Some(nvdec) = &self.nvdec {
+            nvdec.judge(said, words)?;
+        }
         self.complained |= said.damage;
         if let Some((width, height)) = said.picture {
             input::refuse_picture(&self.path, width, height, self.limits)?;
@@ -170,72 +217,6 @@ impl Decoder {
     }
 }
 
-impl Frame {
-    /// What was given to [`Decoder::send`] with the packet of this picture, or the packet's own timestamp.
-    pub fn pts(&self) -> Option<i64> {
-        self.video.pts()
-    }
-
-    /// FFmpeg's guess where packets lack timestamps, in ticks.
-    pub fn best_effort_pts(&self) -> Option<i64> {
-        self.video.timestamp()
-    }
-
-    /// How long it is shown, in ticks; 0 if unknown.
-    pub fn duration(&self) -> i64 {
-        self.video.packet().duration
-    }
-
-    /// Whether the decoder had to make parts of the picture up.
-    pub fn is_damaged(&self) -> bool {
-        self.video.is_corrupt() || self.video.has_decode_errors()
-    }
-
-    pub fn display(&self) -> Display {
-        self.display
-    }
-
-    /// The planes, where the decoder put them.
-    pub fn picture(&self) -> Picture<'_> {
-        let layout = planar_layout(&self.video).expect("frames are made of planar YUV only");
-        let (width, height) = (self.video.width() as usize, self.video.height() as usize);
-        let chroma_width = width.div_ceil(1 << layout.chroma_shift_x);
-        let chroma_height = height.div_ceil(1 << layout.chroma_shift_y);
-        let sample = if layout.depth > 8 { 2 } else { 1 };
-        Picture {
-            width,
-            height,
-            planes: [
-                self.plane(0, width * sample, height),
-                self.plane(1, chroma_width * sample, chroma_height),
-                self.plane(2, chroma_width * sample, chroma_height),
-            ],
-            depth: layout.depth,
-            chroma_shift_x: layout.chroma_shift_x,
-            chroma_shift_y: layout.chroma_shift_y,
-            matrix: matrix_of(&self.video),
-            range: if layout.full_range { Range::Full } else { range_of(&self.video) },
-            display: self.display,
-        }
-    }
-
-    pub(super) fn video(&self) -> &frame::Video {
-        &self.video
-    }
-
-    fn plane(&self, index: usize, row_bytes: usize, rows: usize) -> Plane<'_> {
-        // SAFETY: a frame from the decoder or the scaler has, for each plane of its format, `rows` rows of at least
-        // `row_bytes` bytes, `linesize` bytes apart, in a buffer that lives as long as the frame. `is_planar_yuv` has
-        // made sure that the planes exist and that `linesize` is positive.
-        unsafe {
-            let frame = self.video.as_ptr();
-            let stride = (*frame).linesize[index] as usize;
-            let bytes = stride * (rows - 1) + row_bytes;
-            Plane { data: std::slice::from_raw_parts((*frame).data[index], bytes), stride }
-        }
-    }
-}
-
 unsafe extern "C" fn cleared_buffer(codec: *mut ffi::AVCodecContext, frame: *mut ffi::AVFrame, flags: c_int) -> c_int {
     // SAFETY: FFmpeg calls this with an open decoder and a frame to be given buffers, which its own function does.
     let answer = unsafe { ffi::avcodec_default_get_buffer2(codec, frame, flags) };
@@ -251,92 +232,8 @@ unsafe extern "C" fn cleared_buffer(codec: *mut ffi::AVCodecContext, frame: *mut
     answer
 }
 
-struct PlanarLayout {
-    depth: u32,
-    chroma_shift_x: u32,
-    chroma_shift_y: u32,
-    /// The format itself says so: `yuvj420p` and its kin.
-    full_range: bool,
-}
-
-fn is_planar_yuv(video: &frame::Video) -> bool {
-    // SAFETY: the frame is allocated; two plain fields are copied.
-    let (data, strides) = unsafe { ((*video.as_ptr()).data, (*video.as_ptr()).linesize) };
-    let planes_exist = data[..3].iter().all(|plane| !plane.is_null()) && strides[..3].iter().all(|stride| *stride > 0);
-    planes_exist && planar_layout(video).is_some()
-}
-
-/// `None` for everything but planar YUV with integer samples of 8 to 16 bits, little endian, in three planes of their own.
-fn planar_layout(video: &frame::Video) -> Option<PlanarLayout> {
-    let format: AVPixelFormat = video.format().into();
-    // SAFETY: a known format gives a static descriptor, an unknown one null.
-    let descriptor = unsafe { ffi::av_pix_fmt_desc_get(format).as_ref() }?;
-    let unwanted = ffi::AV_PIX_FMT_FLAG_BE
-        | ffi::AV_PIX_FMT_FLAG_PAL
-        | ffi::AV_PIX_FMT_FLAG_BITSTREAM
-        | ffi::AV_PIX_FMT_FLAG_HWACCEL
-        | ffi::AV_PIX_FMT_FLAG_RGB
-        | ffi::AV_PIX_FMT_FLAG_FLOAT;
-    let wanted = ffi::AV_PIX_FMT_FLAG_PLANAR;
-    if descriptor.flags & u64::try_from(unwanted).ok()? != 0 || descriptor.flags & u64::try_from(wanted).ok()? == 0 {
-        return None;
-    }
-    let depth = u32::try_from(descriptor.comp[0].depth).ok().filter(|depth| (8..=16).contains(depth))?;
-    let step = if depth > 8 { 2 } else { 1 };
-    let own_planes = (0..3).all(|i| {
-        let component = descriptor.comp[i];
-        component.plane == i as i32 && component.step == step && component.shift == 0 && component.offset == 0
-    });
-    (descriptor.nb_components >= 3 && own_planes).then(|| PlanarLayout {
-        depth,
-        chroma_shift_x: u32::from(descriptor.log2_chroma_w),
-        chroma_shift_y: u32::from(descriptor.log2_chroma_h),
-        full_range: matches!(
-            format,
-            AVPixelFormat::AV_PIX_FMT_YUVJ420P
-                | AVPixelFormat::AV_PIX_FMT_YUVJ422P
-                | AVPixelFormat::AV_PIX_FMT_YUVJ440P
-                | AVPixelFormat::AV_PIX_FMT_YUVJ444P
-                | AVPixelFormat::AV_PIX_FMT_YUVJ411P
-        ),
-    })
-}
-
-/// A frame's colour matrix and range as the integers that they are. A file can hold any value there, also such that
-/// FFmpeg's enums have no name for and that must not become a Rust enum.
-pub(super) fn colours_of(video: &frame::Video) -> (i32, i32) {
-    // SAFETY: the frame is allocated; the fields are C enums, which have the size of an `int`.
-    unsafe {
-        let frame = video.as_ptr();
-        ((&raw const (*frame).colorspace).cast::<i32>().read(), (&raw const (*frame).color_range).cast::<i32>().read())
-    }
-}
-
-fn matrix_of(video: &frame::Video) -> Matrix {
-    const BT709: i32 = ffi::AVColorSpace::AVCOL_SPC_BT709 as i32;
-    const BT2020_NCL: i32 = ffi::AVColorSpace::AVCOL_SPC_BT2020_NCL as i32;
-    const BT2020_CL: i32 = ffi::AVColorSpace::AVCOL_SPC_BT2020_CL as i32;
-    match colours_of(video).0 {
-        BT709 => Matrix::Bt709,
-        BT2020_NCL | BT2020_CL => Matrix::Bt2020,
-        _ => Matrix::Bt601,
-    }
-}
-
-fn range_of(video: &frame::Video) -> Range {
-    if colours_of(video).1 == FULL_RANGE { Range::Full } else { Range::Limited }
-}
-
-pub(super) const FULL_RANGE: i32 = ffi::AVColorRange::AVCOL_RANGE_JPEG as i32;
-
 impl std::fmt::Debug for Decoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Decoder").field("display", &self.display).finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for Frame {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Frame").field("pts", &self.pts()).field("display", &self.display).finish_non_exhaustive()
     }
 }

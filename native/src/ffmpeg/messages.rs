@@ -5,7 +5,7 @@
 
 use ffmpeg::ffi;
 use ffmpeg_next as ffmpeg;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 /// Why FFmpeg refused something, as far as it matters here.
@@ -20,6 +20,8 @@ pub(super) struct Reasons {
     pub time_base: bool,
     /// It met something that cannot be.
     pub damage: bool,
+    /// A call to the GPU's driver failed. [`take_words`] has the rest.
+    pub cuda: bool,
 }
 
 impl Reasons {
@@ -40,9 +42,15 @@ thread_local! {
             too_many_streams: false,
             time_base: false,
             damage: false,
+            cuda: false,
         })
     };
+    /// The errors in its own words, one after the other.
+    static WORDS: RefCell<String> = const { RefCell::new(String::new()) };
 }
+
+/// Bytes of words that are kept: some errors are said of every block of a picture.
+const MOST_WORDS: usize = 400;
 
 /// How C passes a `va_list` on.
 #[cfg(target_arch = "x86_64")]
@@ -56,9 +64,17 @@ pub(super) fn listen() {
     unsafe { ffi::av_log_set_callback(Some(on_message)) };
 }
 
-/// What this thread's calls were refused for since this was asked last.
+/// What this thread's calls were refused for since this was asked last. Forgets the words too.
 pub(super) fn take() -> Reasons {
+    WORDS.with_borrow_mut(String::clear);
     REASONS.take()
+}
+
+/// The errors of this thread's calls in FFmpeg's own words; `None` where it said nothing.
+pub(super) fn take_words() -> Option<String> {
+    let words = WORDS.take();
+    let words = words.trim();
+    (!words.is_empty()).then(|| words.replace('\n', "; "))
 }
 
 unsafe extern "C" fn on_message(context: *mut c_void, level: c_int, format: *const c_char, arguments: Arguments) {
@@ -71,7 +87,7 @@ unsafe extern "C" fn on_message(context: *mut c_void, level: c_int, format: *con
     let of_picture = text.starts_with(b"Picture size %ux%u ") || text.starts_with(b"Frame size %dx%d exceeds limit");
     let mut reasons = REASONS.get();
     reasons.damage |= level <= ffi::AV_LOG_ERROR && !HARMLESS.iter().any(|harmless| text.starts_with(harmless));
-    if of_picture {
+    if level <= ffi::AV_LOG_ERROR || of_picture {
         let mut line = [0u8; 128];
         let mut no_prefix = 0;
         // SAFETY: what FFmpeg gave is passed on once; the line has as many bytes as are said.
@@ -86,14 +102,30 @@ unsafe extern "C" fn on_message(context: *mut c_void, level: c_int, format: *con
                 &raw mut no_prefix,
             );
         }
-        let impossible = text.starts_with(b"Picture size %ux%u is invalid");
-        let of_kind = if impossible { &mut reasons.impossible_picture } else { &mut reasons.picture };
-        *of_kind = size_in(&line).or(*of_kind);
+        keep(&line);
+        if of_picture {
+            let impossible = text.starts_with(b"Picture size %ux%u is invalid");
+            let of_kind = if impossible { &mut reasons.impossible_picture } else { &mut reasons.picture };
+            *of_kind = size_in(&line).or(*of_kind);
+        }
     }
+    // How FFmpeg says which error the driver gave, whatever it was asked for (`cuda_check.h`).
+    reasons.cuda |= text.starts_with(b" -> %s: %s");
     reasons.too_many_streams |= text.starts_with(b"Number of streams exceeds max_streams");
     reasons.time_base |=
         text.starts_with(b"Ignoring attempt to set invalid timebase") || text == b"Invalid frame rate\n";
     REASONS.set(reasons);
+}
+
+fn keep(line: &[u8]) {
+    let Ok(line) = CStr::from_bytes_until_nul(line) else { return };
+    // FFmpeg may speak while a thread ends and has given this up.
+    let _ = WORDS.try_with(|words| {
+        let mut words = words.borrow_mut();
+        if words.len() < MOST_WORDS {
+            words.push_str(&line.to_string_lossy());
+        }
+    });
 }
 
 /// The first `<width>x<height>` of a line.
@@ -126,7 +158,10 @@ mod tests {
             unsafe { ffi::av_image_check_size2(width, height, 1000, format, 0, std::ptr::null_mut()) < 0 }
         };
         assert!(is_refused(640, 360));
+        let words = take_words().unwrap();
+        assert!(words.starts_with("Picture size 640x360 exceeds") && !words.contains('\n'), "{words}");
         assert_eq!(take(), Reasons { picture: Some((640, 360)), damage: true, ..Reasons::default() });
+        assert_eq!(take_words(), None);
         assert!(is_refused(65_535, 65_535));
         let impossible = take();
         assert_eq!(

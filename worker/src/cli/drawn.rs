@@ -27,7 +27,8 @@ pub fn draw(checked: &Checked, image: &Path, png: &Path) -> Result<usize> {
     let usual = Thresholds::from(&manifest.defaults);
     let thresholds = Thresholds { confidence: usual.confidence.max(LEAST_SCORE), ..usual };
     let mut detector = Detector::new(&Runtime::load()?, &checked.model)?;
-    let detections = detector.detect(&frame.picture(), &thresholds)?;
+    let picture = frame.picture().expect("it was decoded in software");
+    let detections = detector.detect(&picture, &thresholds)?;
     let failed = |e: String| JobError::Draw(e);
     let mut canvas = Canvas::default();
     canvas.paint(&frame).map_err(|e| failed(e.to_string()))?;

@@ -132,6 +132,7 @@ impl<'a> DeviceThread<'a> {
                 .collect();
             or_panic(|| loaded.session.start(&pictures))
         });
+        frames.iter().for_each(FrameToInfer::record);
         ::metrics::histogram!("framefleet_batch_frames").record(frames.len() as f64);
         self.under_way.push_back(Batch { frames, started });
         if let Some(Err(broken)) = outcome.map(|outcome| Broken::of(outcome, &serving)) {
@@ -293,6 +294,21 @@ impl Batch {
 }
 
 impl FrameToInfer {
+    /// Where it is time for one, a picture on a GPU is copied to the host: once a second.
+    fn record(&self) {
+        let now = Instant::now();
+        let Some(recorded) = self.source.recorded.as_ref().filter(|recorded| recorded.is_due(now)) else { return };
+        let copy = self.decoded.frame.picture().is_none().then(|| self.decoded.frame.to_host());
+        let on_host = match &copy {
+            None => Some(&self.decoded.frame),
+            // If it cannot be copied, whoever waits for the batch says why.
+            Some(copied) => copied.as_ref().ok(),
+        };
+        if let Some(picture) = on_host.and_then(|frame| frame.picture()) {
+            recorded.offer(&picture, now);
+        }
+    }
+
     fn rows_of(&mut self, detections: &[Detection]) -> Vec<Row> {
         let mut rows = std::mem::take(&mut self.rows);
         let (frame, pts_us) = (self.decoded.number, self.decoded.pts_us);

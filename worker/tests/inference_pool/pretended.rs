@@ -109,7 +109,9 @@ impl BatchSession for Session {
         let mut detect = || {
             pictures
                 .iter()
-                .map(|picture| Ok(self.detector.detect(&picture.frame.picture(), picture.thresholds)?.to_vec()))
+                .map(|picture| {
+                    Ok(self.detector.detect(&picture.frame.picture().unwrap(), picture.thresholds)?.to_vec())
+                })
                 .collect::<Result<Vec<_>, ModelError>>()
         };
         let too_many = |most: usize| pictures.len() > most;
