@@ -44,6 +44,9 @@ pub struct SegmentInfo {
     pub decoded: u64,
     #[serde(default)]
     pub decoded_on: DecodedOn,
+    /// The GPU that its frames were inferred on, as the driver calls it; absent for a CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inferred_on: Option<String>,
     /// Why its decoder was software, on a worker with a GPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub software_because: Option<String>,

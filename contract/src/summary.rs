@@ -26,6 +26,7 @@ pub struct Summary {
     /// The stage that the others waited for, and what would raise the speed.
     pub limited_by: String,
     pub segments: SegmentCounts,
+    /// `cpu`, or the GPU as the driver calls it; all of them with commas between where segments differ.
     pub device: String,
     pub threads: u32,
     pub host: String,

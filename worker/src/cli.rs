@@ -29,7 +29,7 @@ mod worker;
 #[command(name = "framefleet", version, arg_required_else_help = true, max_term_width = 100)]
 #[command(
     after_help = "Exit status: 0 done, 1 a job failed, 2 a mistake in the call, 70 ended since reading, decoding or a model stalled,\n\
-                        130 interrupted by SIGINT or SIGTERM;\n\
+                        71 ended since the GPU was lost, 130 interrupted by SIGINT or SIGTERM;\n\
                         128 and its number where a second signal ended it.\n\
                         FRAMEFLEET_LOG=info shows what the program does."
 )]
@@ -61,6 +61,8 @@ pub const FAILED: u8 = 1;
 pub const MISTAKE: u8 = 2;
 /// Reading, decoding or a model did not come back, which nothing but the end of the process ends: `EX_SOFTWARE` of sysexits.h.
 pub const STALLED: u8 = 70;
+/// The GPU does not answer this process any more, which only another process mends: `EX_OSERR` of sysexits.h.
+pub const DEVICE_LOST: u8 = 71;
 /// A signal ended the work: 128 + SIGINT, as shells say it.
 pub const INTERRUPTED: u8 = 130;
 
@@ -112,6 +114,11 @@ pub fn say(line: &str) {
 /// The exit status of an error that came before any job had begun.
 pub fn status_before_job(error: &JobError) -> u8 {
     if error.code() == ErrorCode::Interrupted { INTERRUPTED } else { MISTAKE }
+}
+
+/// The exit status where a watchdog ends the process.
+pub fn status_of_end(error: &JobError) -> u8 {
+    if error.code() == ErrorCode::DeviceLost { DEVICE_LOST } else { STALLED }
 }
 
 /// `framefleet jobs delete`: the words of a call that are commands.

@@ -267,12 +267,12 @@ impl Crew {
         Ok(())
     }
 
-    /// Ends the process when a call into FFmpeg or a model does not come back.
+    /// Ends the process when a call into FFmpeg or a model does not come back, or the GPU is lost.
     fn watch(&self, stall_s: f64) -> Watchdog {
         let under_way = self.detect.as_ref().map(|role| role.pool.under_way()).unwrap_or_default();
         Watchdog::start(stall_s, under_way, |error| {
             tracing::error!("{}: {error}; the process ends", error.code());
-            framefleet_native::process::end_process(crate::cli::STALLED.into());
+            framefleet_native::process::end_process(crate::cli::status_of_end(&error).into());
         })
     }
 

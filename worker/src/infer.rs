@@ -15,7 +15,7 @@ mod pool;
 mod recent_sessions;
 mod under_way;
 
-pub use pool::{InferencePool, OpenSource};
+pub use pool::{InferencePool, OnDevice, OpenSource};
 pub use under_way::UnderWay;
 
 use crate::decode::DecodedFrame;
@@ -113,7 +113,7 @@ fn look(
     let detector = sessions.of(serving)?;
     let seen = or_panic(|| {
         let _inside = mark.enter(serving);
-        let picture = decoded.frame.picture().expect("nobody gives the decoder a GPU");
+        let picture = decoded.frame.picture().expect("only a pool on a device has hardware that decodes");
         if let Some(recorded) = &source.recorded {
             recorded.offer(&picture, Instant::now());
         }

@@ -18,7 +18,6 @@ use framefleet_contract::job_folder::JobFolder;
 use framefleet_contract::plan::{Plan, Segment};
 use framefleet_contract::summary::{InferParts, StageTime};
 use framefleet_models::{RecordedFrames, Serving, Thresholds};
-use framefleet_native::ffmpeg::hardware::Hardware;
 use framefleet_native::ffmpeg::limits::Limits;
 use framefleet_native::ffmpeg::origin::Origin;
 use std::collections::BTreeMap;
@@ -44,8 +43,6 @@ pub struct Detection<'a> {
     pub recorded: Option<&'a RecordedFrames>,
     /// Every how many frames one is inferred.
     pub every: u32,
-    /// The GPU that decodes what it can, and whose pictures stay on it.
-    pub hardware: Option<&'a Arc<Hardware>>,
 }
 
 /// What detecting came to.
@@ -84,7 +81,7 @@ pub fn detect(work: &Detection<'_>, pool: &InferencePool, progress: &Progress, s
     });
     std::thread::scope(|scope| {
         let decoder = Builder::new().name("decode".to_owned());
-        let decoder = decoder.spawn_scoped(scope, move || decode(work, stages, &source));
+        let decoder = decoder.spawn_scoped(scope, move || decode(work, pool, stages, &source));
         let class_names = &work.serving.checked().model.manifest.classes;
         let written = write(work.folder, class_names, &incoming, &empty, progress).inspect_err(|_| stages.fail());
         // Now whoever still sends to the writer is told that nobody reads.
@@ -111,9 +108,9 @@ fn time_of(tally: &Tally, pool: &InferencePool) -> StageTime {
 }
 
 /// The decoder's thread: segments in their order, and only the frames that are to be inferred.
-fn decode(work: &Detection<'_>, stop: &Stop, source: &Arc<OpenSource>) -> Result<StageTime> {
+fn decode(work: &Detection<'_>, pool: &InferencePool, stop: &Stop, source: &Arc<OpenSource>) -> Result<StageTime> {
     let mut clock = StageClock::start();
-    let mut decoder = SegmentDecoder::new(work.video, work.limits, work.plan, work.folder, stop).on(work.hardware);
+    let mut decoder = SegmentDecoder::new(work.video, work.limits, work.plan, work.folder, stop).on(pool.hardware());
     let damaged_total = ::metrics::counter!("framefleet_frames_damaged_total");
     for segment in work.segments {
         let mut inferred = 0;
@@ -138,6 +135,7 @@ fn decode(work: &Detection<'_>, stop: &Stop, source: &Arc<OpenSource>) -> Result
             software_because: counts.software_because,
             damaged: counts.damaged,
             inferred,
+            inferred_on: pool.device().map(str::to_owned),
             end_frame: counts.end_frame,
             first_picture: counts.first_picture,
             next_picture: counts.next_picture,

@@ -5,7 +5,7 @@ use framefleet_contract::detection_file::{DecodedOn, SegmentInfo};
 use framefleet_contract::plan::{Plan, Segment};
 use framefleet_contract::request::{Request, VERSION};
 use framefleet_contract::summary::{DecodedFrames, FrameCounts, InferParts, SegmentCounts, Speed, StageTime, Summary};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Instant, SystemTime};
 
 /// All that a summary is made of.
@@ -62,7 +62,7 @@ impl Facts<'_> {
             stages: self.stages,
             infer_parts: self.infer_parts,
             segments: SegmentCounts { total, found: total - self.missing.len() as u32 },
-            device: "cpu".to_owned(),
+            device: devices(self.infos),
             threads: self.threads,
             host: host(),
             started: humantime::format_rfc3339_millis(self.started).to_string(),
@@ -84,6 +84,12 @@ fn decoded_on(infos: &[SegmentInfo]) -> DecodedFrames {
 /// Says what this machine is called, where the system says something else: the host's name in a pod of an Indexed Job is
 /// the Job's with an index, and not the pod's name, by which others know it.
 const HOST_VARIABLE: &str = "FRAMEFLEET_HOST";
+
+/// Where the segments were inferred.
+fn devices(infos: &[SegmentInfo]) -> String {
+    let names: BTreeSet<&str> = infos.iter().map(|info| info.inferred_on.as_deref().unwrap_or("cpu")).collect();
+    names.into_iter().collect::<Vec<_>>().join(", ")
+}
 
 /// This machine's name.
 pub fn host() -> String {
@@ -145,6 +151,14 @@ mod tests {
         ];
         let expected = DecodedFrames { nvdec: 50, software: 57, software_because: Some("first".to_owned()) };
         assert_eq!(decoded_on(&infos), expected);
+    }
+
+    #[test]
+    fn every_device_is_named_once() {
+        let on =
+            |device: Option<&str>| SegmentInfo { inferred_on: device.map(str::to_owned), ..SegmentInfo::default() };
+        assert_eq!(devices(&[on(None)]), "cpu");
+        assert_eq!(devices(&[on(Some("NVIDIA L4")), on(None), on(Some("NVIDIA L4"))]), "NVIDIA L4, cpu");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::chosen_model::{ChosenModel, Wish};
 use super::limits::LimitFlags;
 use super::setting_flags::SettingFlags;
-use super::{DONE, FAILED, INTERRUPTED, MISTAKE, STALLED, print_error, say, status_before_job};
+use super::{DONE, FAILED, INTERRUPTED, MISTAKE, print_error, say, status_before_job, status_of_end};
 use crate::device::{self, DeviceWish};
 use crate::error::{JobError, Result};
 use crate::infer::{InferencePool, UnderWay};
@@ -247,12 +247,12 @@ impl Run {
         Ok(DONE)
     }
 
-    /// Ends the process when reading, decoding or a model does not come back. The job stays open, and what is published stays.
+    /// Ends the process when reading, decoding or a model does not come back, or the GPU is lost. The job stays open, and what is published stays.
     fn watch(&self, request: &Request, inference: UnderWay) -> Watchdog {
         let (request, json) = (request.clone(), self.json);
         let end = move |stall: JobError| {
             tell_open(&request, &stall, json);
-            end_process(STALLED.into())
+            end_process(status_of_end(&stall).into())
         };
         Watchdog::start(self.limits.limits().stall_s, inference, end)
     }

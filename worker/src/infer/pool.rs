@@ -14,6 +14,7 @@ use framefleet_contract::summary::StageTime;
 use framefleet_models::device::Device;
 use framefleet_models::letterbox::Letterbox;
 use framefleet_models::{Serving, StageTimes};
+use framefleet_native::ffmpeg::hardware::Hardware;
 use metrics::Counter;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,6 +36,15 @@ pub struct InferencePool {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     under_way: UnderWay,
+    on: Option<OnDevice>,
+}
+
+/// A device that models run on, and the decoder beside it.
+#[derive(Debug, Clone)]
+pub struct OnDevice {
+    pub device: Arc<dyn Device>,
+    /// Gives pictures that are on the device already.
+    pub hardware: Option<Arc<Hardware>>,
 }
 
 #[derive(Debug)]
@@ -55,8 +65,10 @@ impl InferencePool {
     }
 
     /// Starts the one thread of a device, which looks at frames in batches.
-    pub fn on_device(device: Arc<dyn Device>) -> Result<Self> {
+    pub fn on_device(on: OnDevice) -> Result<Self> {
+        let device = Arc::clone(&on.device);
         let mut pool = Self::new(BATCHES_IN_LINE * device.largest_batch(), 1);
+        pool.on = Some(on);
         pool.spawn("infer-device".to_owned(), move |shared, under_way| {
             DeviceThread::new(shared, &device, under_way.mark(0)).run();
         })?;
@@ -65,7 +77,7 @@ impl InferencePool {
 
     fn new(capacity: usize, threads: usize) -> Self {
         let shared = Arc::new(Shared { line: Line::new(capacity), wanted: Mutex::default() });
-        Self { shared, threads: Vec::with_capacity(threads), under_way: UnderWay::of(threads) }
+        Self { shared, threads: Vec::with_capacity(threads), under_way: UnderWay::of(threads), on: None }
     }
 
     fn spawn(&mut self, name: String, run: impl FnOnce(&Shared, &UnderWay) + Send + 'static) -> Result<()> {
@@ -78,6 +90,16 @@ impl InferencePool {
 
     pub fn threads(&self) -> u32 {
         self.threads.len() as u32
+    }
+
+    /// What decodes for these threads, where that is not software.
+    pub fn hardware(&self) -> Option<&Arc<Hardware>> {
+        self.on.as_ref().and_then(|on| on.hardware.as_ref())
+    }
+
+    /// What the device is called; `None` for the CPU.
+    pub fn device(&self) -> Option<&str> {
+        self.on.as_ref().map(|on| on.device.description())
     }
 
     /// For a watchdog, which may outlive this.

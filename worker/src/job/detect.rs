@@ -49,7 +49,6 @@ pub fn detect(job: Job<'_>, plan: &Plan, segments: &[Segment], how: &Detecting<'
         thresholds: &thresholds(request, &how.serving.checked().model.manifest)?,
         recorded: how.recorded,
         every,
-        hardware: None,
     };
     let detected = pipeline::detect(&detection, how.pool, &progress, how.stop)?;
     video.check_unchanged()?;

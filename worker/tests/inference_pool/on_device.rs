@@ -4,7 +4,7 @@ use super::pretended::{Fault, Pretended};
 use super::{Bench, Opened, tracks, until};
 use framefleet_contract::ErrorCode;
 use framefleet_contract::job_folder::TRACKS;
-use framefleet_worker::infer::InferencePool;
+use framefleet_worker::infer::{InferencePool, OnDevice};
 use framefleet_worker::interrupt::Stop;
 use framefleet_worker::job::Finished;
 use std::path::Path;
@@ -15,7 +15,11 @@ use std::thread;
 fn bench(device: &Arc<Pretended>) -> Bench {
     let bench = Bench::new();
     let runtime = bench.runtime.clone().on(device.clone());
-    Bench { pool: InferencePool::on_device(device.clone()).unwrap(), runtime, ..bench }
+    Bench {
+        pool: InferencePool::on_device(OnDevice { device: device.clone(), hardware: None }).unwrap(),
+        runtime,
+        ..bench
+    }
 }
 
 /// What the CPU finds in the same video, one frame at a time.

@@ -7,7 +7,7 @@ use framefleet_models::cuda::{CudaDevice, CudaSettings};
 use framefleet_models::device::Device;
 use framefleet_native::cuda::libraries::{Libraries, Places};
 use framefleet_native::cuda::{Gpu, compile};
-use framefleet_worker::infer::InferencePool;
+use framefleet_worker::infer::{InferencePool, OnDevice};
 use framefleet_worker::interrupt::Stop;
 use std::path::Path;
 use std::process::Command;
@@ -50,7 +50,7 @@ fn bench(gpu: usize, settings: CudaSettings) -> Bench {
     let device: Arc<dyn Device> = Arc::new(CudaDevice::new(gpu, settings).unwrap().with_host_inference());
     let bench = Bench::new();
     let runtime = bench.runtime.clone().on(device.clone());
-    Bench { pool: InferencePool::on_device(device).unwrap(), runtime, ..bench }
+    Bench { pool: InferencePool::on_device(OnDevice { device, hardware: None }).unwrap(), runtime, ..bench }
 }
 
 fn batches_of(largest_batch: usize) -> CudaSettings {
