@@ -3,13 +3,29 @@
 use framefleet_contract::ErrorCode;
 use framefleet_contract::detection_file::DecodedOn;
 use metrics::{Counter, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
 
 /// Upper ends of the ranges in which seconds are counted: from a cancellation to a night's film. Of one size for all, so
 /// that those of many workers can be added up.
-pub const BUCKETS_S: [f64; 12] = [0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0];
+const BUCKETS_S: [f64; 12] = [0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0];
+
+/// Upper ends of the ranges in which the frames of a batch are counted: the sizes that devices have memory for.
+const BATCH_SIZES: [f64; 6] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
+
+/// For Prometheus, with the ranges of all histograms.
+pub fn recorder() -> Result<PrometheusBuilder, BuildError> {
+    let batches = Matcher::Full("framefleet_batch_frames".to_owned());
+    PrometheusBuilder::new().set_buckets(&BUCKETS_S)?.set_buckets_for_metric(batches, &BATCH_SIZES)
+}
 
 /// Describes them to the recorder that is installed, and begins each at 0: what did not happen is a number too.
 pub fn describe() {
+    describe_histogram!(
+        "framefleet_batch_frames",
+        Unit::Count,
+        "Frames of a batch that a device was given; none where models run on the CPU"
+    );
+    let _ = histogram!("framefleet_batch_frames");
     describe_counter!(
         "framefleet_frames_decoded_total",
         Unit::Count,

@@ -22,7 +22,7 @@ use framefleet_contract::request::{ModelRef, Outputs, Request};
 use framefleet_contract::volume::Volume;
 use framefleet_models::Model;
 use framefleet_native::process::end_process;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::PrometheusHandle;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -93,7 +93,7 @@ pub struct Run {
 impl Run {
     /// Runs the jobs one after the other and gives the exit status: the worst of them.
     pub fn execute(&self) -> u8 {
-        let recorder = self.metrics.as_ref().map(|_| PrometheusBuilder::new().install_recorder());
+        let recorder = self.metrics.as_ref().map(|_| crate::metrics::recorder()?.install_recorder());
         crate::metrics::describe();
         framefleet_models::metrics::describe();
         let status = match self.prepare() {

@@ -11,7 +11,6 @@ use clap::{Args, ValueEnum};
 use framefleet_contract::message::submission::is_queue;
 use framefleet_contract::retention::Keep;
 use framefleet_native::process::end_process;
-use metrics_exporter_prometheus::PrometheusBuilder;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -135,9 +134,8 @@ impl Worker {
             )));
         }
         let stop = Stop::on_signals().map_err(|e| JobError::BadRequest(format!("signals cannot be handled: {e}")))?;
-        let metrics = PrometheusBuilder::new()
-            .set_buckets(&crate::metrics::BUCKETS_S)
-            .and_then(PrometheusBuilder::install_recorder)
+        let metrics = crate::metrics::recorder()
+            .and_then(|recorder| recorder.install_recorder())
             .map_err(|e| JobError::BadRequest(format!("metrics cannot be recorded: {e}")))?;
         crate::metrics::describe();
         crate::metrics::describe_fleet();
