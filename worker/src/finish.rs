@@ -230,7 +230,7 @@ mod tests {
 
         fn track(&self, stop: &Stop) -> Result<()> {
             let Self { request, plan, folder, classes, info, .. } = self;
-            track(&Tracking { request, plan, folder, class_names: classes }, &[*info], stop)
+            track(&Tracking { request, plan, folder, class_names: classes }, std::slice::from_ref(info), stop)
         }
 
         fn track_ids(&self) -> Vec<Option<i64>> {
@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(refuted_cut(&agreeing), None);
         let lost = [info(0, Some(1), None), info(1, Some(2), Some(3)), info(2, None, None)];
         assert_eq!(refuted_cut(&lost), None);
-        let wrong = [agreeing[0], agreeing[1], info(2, Some(4), None)];
+        let wrong = [agreeing[0].clone(), agreeing[1].clone(), info(2, Some(4), None)];
         assert!(refuted_cut(&wrong).unwrap().contains("segment 2 does not begin"));
     }
 

@@ -186,7 +186,7 @@ impl Decoder {
         let words = messages::take_words();
         let said = messages::take();
         if let Some(nvdec) = &self.nvdec {
-            nvdec.judge(said, words)?;
+            nvdec.judge(said, words.as_deref())?;
         }
         self.complained |= said.damage;
         if let Some((width, height)) = said.picture {

@@ -96,13 +96,13 @@ impl Nvdec {
     }
 
     /// Fails where the call before, of which FFmpeg said these things, was not done by NVDEC.
-    pub(super) fn judge(&self, said: Reasons, words: Option<String>) -> Result<(), MediaError> {
+    pub(super) fn judge(&self, said: Reasons, words: Option<&str>) -> Result<(), MediaError> {
         if said.cuda
             && let Some(gpu) = &self.gpu
         {
             gpu.check("decode a picture")?;
         }
-        let in_words = |or: &str| words.clone().unwrap_or_else(|| or.to_owned());
+        let in_words = |or: &str| words.unwrap_or(or).to_owned();
         let reason = match self.negotiation.agreed() {
             Agreed::Software(Refusal::NotOffered) => "FFmpeg's decoder offers no NVDEC for such a stream".to_owned(),
             Agreed::Software(Refusal::NotSetUp) => in_words("NVDEC could not be set up"),
@@ -120,19 +120,11 @@ impl Nvdec {
         context: &ffmpeg::codec::Context,
         display: Display,
     ) -> Result<DevicePicture, MediaError> {
-        let refused = |reason: &str| MediaError::HardwareRefused { reason: reason.to_owned() };
-        // SAFETY: frame and context are live; plain fields are copied. The software format was chosen by FFmpeg.
-        let (frame, software, properties) =
-            unsafe { (*video.as_ptr(), (*context.as_ptr()).sw_pix_fmt, (*context.as_ptr()).properties) };
-        if frame.format != ffi::AVPixelFormat::AV_PIX_FMT_CUDA as i32 {
-            return Err(refused("a picture came out that is not NVDEC's"));
-        }
+        let refused = |reason: &'static str| MediaError::HardwareRefused { reason: reason.to_owned() };
+        // SAFETY: the context is live; plain fields are copied. The software format was chosen by FFmpeg.
+        let (software, properties) = unsafe { ((*context.as_ptr()).sw_pix_fmt, (*context.as_ptr()).properties) };
         if properties & ffi::FF_CODEC_PROPERTY_FILM_GRAIN as u32 != 0 {
             return Err(refused("it has film grain, which AV1 leaves to each decoder"));
-        }
-        // FFmpeg leaves these to whoever takes the picture, and in software it cuts less than it is told.
-        if frame.crop_left != 0 || frame.crop_top != 0 {
-            return Err(refused("its pictures are cut on the left or above"));
         }
         let layout = PlanarLayout::of(software).filter(PlanarLayout::is_420);
         let layout = layout.ok_or_else(|| refused("its pictures are not 4:2:0"))?;
@@ -142,14 +134,34 @@ impl Nvdec {
             range,
             display,
         );
-        let surface = Surface {
-            luma: frame.data[0] as u64,
-            chroma: frame.data[1] as u64,
-            pitch: [frame.linesize[0], frame.linesize[1]].map(|pitch| usize::try_from(pitch).unwrap_or(0)),
-        };
+        let surface = surface_of(video).map_err(refused)?;
         let stream = self.device.as_ref().ok_or_else(|| refused("there is no GPU"))?.stream();
         // SAFETY: both planes are mapped as long as `video` lives, and hold a picture of at least its size in the layout that
         // its depth stands for. NVDEC writes them on this very stream.
         Ok(unsafe { DevicePicture::copy_of(stream, &surface, layout) }?)
+    }
+}
+
+/// Where NVDEC put a frame's picture, or why it is none to be copied.
+fn surface_of(video: &frame::Video) -> Result<Surface, &'static str> {
+    // SAFETY: the frame is live; plain fields are copied, none of which is an enum.
+    let (format, data, strides, crop) = unsafe {
+        let frame = video.as_ptr();
+        let crop = ((*frame).crop_left, (*frame).crop_top);
+        ((*frame).format, (*frame).data, (*frame).linesize, crop)
+    };
+    if format != ffi::AVPixelFormat::AV_PIX_FMT_CUDA as i32 {
+        return Err("a picture came out that is not NVDEC's");
+    }
+    // FFmpeg leaves these to whoever takes the picture, and in software it cuts less than it is told.
+    if crop != (0, 0) {
+        return Err("its pictures are cut on the left or above");
+    }
+    let [luma, chroma] = [data[0] as u64, data[1] as u64];
+    match [strides[0], strides[1]].map(usize::try_from) {
+        [Ok(luma_pitch), Ok(chroma_pitch)] if luma != 0 && chroma != 0 => {
+            Ok(Surface { luma, chroma, pitch: [luma_pitch, chroma_pitch] })
+        }
+        _ => Err("a picture came out without planes"),
     }
 }

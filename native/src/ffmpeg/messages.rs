@@ -10,6 +10,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 
 /// Why FFmpeg refused something, as far as it matters here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is said apart from the others")]
 pub(super) struct Reasons {
     /// Width and height of a picture that it would not make room for.
     pub picture: Option<(u32, u32)>,

@@ -36,6 +36,7 @@ impl DeviceContext {
         messages::take();
         // SAFETY: a device context of the kind CUDA holds an `AVCUDADeviceContext`, to be filled before it is initialised.
         // The CUDA context and the stream are live, and stay so as long as `made.stream`.
+        #[expect(clippy::cast_ptr_alignment, reason = "FFmpeg allocated the structure, and gives it as bytes")]
         let result = unsafe {
             let device = buffer.as_ref().data.cast::<ffi::AVHWDeviceContext>();
             let cuda = (*device).hwctx.cast::<ffi::AVCUDADeviceContext>();

@@ -85,7 +85,10 @@ unsafe extern "C" fn get_format(codec: *mut AVCodecContext, offered: *const AVPi
     // SAFETY: FFmpeg gives its context, whose `opaque` is a negotiation that lives as long as it, and a list that ends
     // with `AV_PIX_FMT_NONE`. Nobody writes to either meanwhile. The enum has the size of an `int`.
     let (negotiation, offered) = unsafe {
-        let count = (0..).take_while(|i| *first.add(*i) != NONE).count();
+        let mut count = 0;
+        while *first.add(count) != NONE {
+            count += 1;
+        }
         (&*(*codec).opaque.cast::<Negotiation>(), std::slice::from_raw_parts(first, count))
     };
     known(negotiation.answer(offered)).unwrap_or(AVPixelFormat::AV_PIX_FMT_NONE)
