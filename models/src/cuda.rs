@@ -116,7 +116,7 @@ impl Device for CudaDevice {
             cache: cache.to_owned(),
         });
         Ok(Box::new(match upgrade {
-            Some(upgrade) => session.to_be_replaced_by(upgrade.begin()),
+            Some(upgrade) => session.replaced_by(upgrade.begin()),
             None => session,
         }))
     }

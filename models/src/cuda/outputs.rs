@@ -43,7 +43,7 @@ fn convert(output: &OutputBytes, values: &mut Vec<f32>) -> Result<(), String> {
     match output.shape.element {
         TensorElementType::Float32 => values.extend(bytes.as_chunks().0.iter().map(|b| f32::from_ne_bytes(*b))),
         TensorElementType::Float16 => {
-            values.extend(bytes.as_chunks().0.iter().map(|b| f16::from_ne_bytes(*b).to_f32()))
+            values.extend(bytes.as_chunks().0.iter().map(|b| f16::from_ne_bytes(*b).to_f32()));
         }
         TensorElementType::Float64 => values.extend(bytes.as_chunks().0.iter().map(|b| f64::from_ne_bytes(*b) as f32)),
         // Classes and counts: far below 2^24, up to which f32 is exact.

@@ -83,8 +83,8 @@ impl CudaSession {
         Ok(session)
     }
 
-    /// Goes on with another one as soon as it is there.
-    pub fn to_be_replaced_by(self, replacement: Replacement) -> Self {
+    /// The same, which goes on as another one as soon as that is there.
+    pub fn replaced_by(self, replacement: Replacement) -> Self {
         Self { replacement: Some(replacement), ..self }
     }
 

@@ -16,7 +16,8 @@ use super::pinned::Pinned;
 use super::queue::Queue;
 use super::stacked::StackedPlanes;
 use crate::picture::Picture;
-use cudarc::driver::{CudaEvent, CudaSlice, DevicePtr};
+use cudarc::driver::{CudaEvent, CudaSlice, DevicePtr, result};
+use ort::memory::{Allocator, MemoryInfo};
 use ort::session::{IoBinding, RunOptions};
 use ort::value::{DynTensor, DynTensorValueType, TensorElementType};
 use std::sync::Arc;
@@ -171,23 +172,7 @@ impl Batch {
         for (name, side) in shape.sides {
             binding.bind_input(name, side).map_err(failed)?;
         }
-        let outputs = match shape.output_shapes {
-            Some(shapes) => {
-                let mut bound = Vec::with_capacity(shapes.len());
-                for (name, shape) in shape.outputs.iter().zip(shapes) {
-                    let (mut tensor, range) = device_tensor(&allocator, shape.element, &shape.shape).map_err(failed)?;
-                    binding.bind_output(name, &mut tensor).map_err(failed)?;
-                    bound.push(BoundOutput { shape: shape.clone(), range, host: None, _tensor: tensor });
-                }
-                Outputs::Bound(bound)
-            }
-            None => {
-                for name in shape.outputs {
-                    binding.bind_output_to_device(name, &ort::memory::MemoryInfo::default()).map_err(failed)?;
-                }
-                Outputs::Loose
-            }
-        };
+        let outputs = bind_outputs(&mut binding, &allocator, shape).map_err(failed)?;
         let options = match &outputs {
             Outputs::Bound(_) => model.options_of_a_graph(),
             Outputs::Loose => model.options_of_one_run(),
@@ -458,8 +443,8 @@ impl Survivors {
         let (count_bytes, list_bytes) = host.split_at_mut(COUNT_BYTES);
         // SAFETY: the list has at least as many bytes as there is room for here; nobody looks before the batch is finished.
         unsafe {
-            cudarc::driver::result::memcpy_dtoh_async(count_bytes, count, stream).map_err(&failed)?;
-            cudarc::driver::result::memcpy_dtoh_async(list_bytes, list, stream).map_err(&failed)
+            result::memcpy_dtoh_async(count_bytes, count, stream).map_err(&failed)?;
+            result::memcpy_dtoh_async(list_bytes, list, stream).map_err(&failed)
         }
     }
 
@@ -489,9 +474,25 @@ fn survivor(bytes: &[u8]) -> Survivor {
     unsafe { bytes.as_ptr().cast::<Survivor>().read_unaligned() }
 }
 
+fn bind_outputs(binding: &mut IoBinding, allocator: &Allocator, shape: &BatchShape<'_>) -> ort::Result<Outputs> {
+    let Some(shapes) = shape.output_shapes else {
+        for name in shape.outputs {
+            binding.bind_output_to_device(name, &MemoryInfo::default())?;
+        }
+        return Ok(Outputs::Loose);
+    };
+    let mut bound = Vec::with_capacity(shapes.len());
+    for (name, shape) in shape.outputs.iter().zip(shapes) {
+        let (mut tensor, range) = device_tensor(allocator, shape.element, &shape.shape)?;
+        binding.bind_output(name, &mut tensor)?;
+        bound.push(BoundOutput { shape: shape.clone(), range, host: None, _tensor: tensor });
+    }
+    Ok(Outputs::Bound(bound))
+}
+
 /// Of ONNX Runtime's own memory.
 fn device_tensor(
-    allocator: &ort::memory::Allocator,
+    allocator: &Allocator,
     element: TensorElementType,
     shape: &[usize],
 ) -> ort::Result<(DynTensor, DeviceRange)> {
