@@ -37,7 +37,7 @@ pub enum Chosen<G = Arc<Gpu>> {
 
 /// Everything that keeps the GPU that was asked for from being used, each with what to do about it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("--device cuda:{ordinal} cannot be had: {}", sentence(problems))]
+#[error("--device cuda:{ordinal} cannot be had: {} (--device cpu needs no GPU)", sentence(problems))]
 pub struct DeviceError {
     ordinal: usize,
     /// At least one.
@@ -131,7 +131,10 @@ impl FromStr for DeviceWish {
             "cuda" => Ok(Self::Cuda(0)),
             _ => match text.strip_prefix("cuda:").map(str::parse) {
                 Some(Ok(ordinal)) => Ok(Self::Cuda(ordinal)),
-                Some(Err(_)) => Err("after cuda: comes the GPU's number, such as cuda:0; `framefleet devices` lists them".to_owned()),
+                Some(Err(_)) => {
+                    Err("after cuda: comes the GPU's number, such as cuda:0; `framefleet devices` lists them"
+                        .to_owned())
+                }
                 None => Err("take auto, cpu, or cuda:N with the GPU's number, such as cuda:0".to_owned()),
             },
         }

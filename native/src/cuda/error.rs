@@ -9,7 +9,9 @@ pub enum CudaError {
     Missing { what: String, reason: String, remedy: String },
     #[error("there is no cuda:{ordinal}: {found}; `framefleet devices` lists what there is")]
     NoSuchDevice { ordinal: usize, found: String },
-    #[error("the GPU's memory does not suffice to {action}; see with `nvidia-smi` who else uses it, or take a smaller model")]
+    #[error(
+        "the GPU's memory does not suffice to {action}; see with `nvidia-smi` who else uses it, or take a smaller model"
+    )]
     OutOfMemory { action: &'static str },
     /// An error after which no call of this process reaches the GPU any more.
     #[error(
@@ -25,7 +27,7 @@ impl CudaError {
     pub(crate) const INSTALL_DRIVER: &str = "install NVIDIA's driver 580 or later (`apt-get install cuda-drivers libnvcuvid1` from NVIDIA's package repository; Debian 12's own is too old)";
 
     pub(crate) fn no_driver(reason: String) -> Self {
-        let remedy = format!("{}, or take --device cpu", Self::INSTALL_DRIVER);
+        let remedy = Self::INSTALL_DRIVER.to_owned();
         Self::Missing { what: "there is no NVIDIA driver".to_owned(), reason, remedy }
     }
 

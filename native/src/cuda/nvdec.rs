@@ -126,17 +126,8 @@ impl FromIterator<Capability> for Capabilities {
 }
 
 impl Codec {
-    pub const ALL: &'static [Self] = &[
-        Self::H264,
-        Self::Hevc,
-        Self::Vp8,
-        Self::Vp9,
-        Self::Av1,
-        Self::Mpeg2,
-        Self::Mpeg4,
-        Self::Vc1,
-        Self::Mjpeg,
-    ];
+    pub const ALL: &'static [Self] =
+        &[Self::H264, Self::Hevc, Self::Vp8, Self::Vp9, Self::Av1, Self::Mpeg2, Self::Mpeg4, Self::Vc1, Self::Mjpeg];
 }
 
 impl Chroma {

@@ -61,9 +61,7 @@ impl Asked {
             0 => Ok(answer(codec, chroma, depth, &caps)),
             // Some drivers say of a codec that they have never heard of that the value is invalid, or not supported.
             1 | 801 => Ok(answer(codec, chroma, depth, &DecodeCaps::default())),
-            status => {
-                Err(CudaError::classify("ask what it decodes", status as u32, format!("CUDA error {status}")))
-            }
+            status => Err(CudaError::classify("ask what it decodes", status as u32, format!("CUDA error {status}"))),
         }
     }
 }

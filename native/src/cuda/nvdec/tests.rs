@@ -12,12 +12,8 @@ fn h100() -> Capabilities {
         most_macroblocks: side * side / 256,
         engines: 7,
     };
-    let unable = Capability {
-        supported: false,
-        largest: (0, 0),
-        engines: 0,
-        ..capability(Codec::Av1, Chroma::Yuv420, 8, 0)
-    };
+    let unable =
+        Capability { supported: false, largest: (0, 0), engines: 0, ..capability(Codec::Av1, Chroma::Yuv420, 8, 0) };
     let hevc = [8, 10, 12]
         .into_iter()
         .flat_map(|depth| [Chroma::Yuv420, Chroma::Yuv444].map(|chroma| capability(Codec::Hevc, chroma, depth, 8192)));

@@ -127,8 +127,7 @@ fn a_complete_machine_lists_its_gpus_and_what_they_decode_once() {
 
 #[test]
 fn an_old_driver_is_named_with_both_versions() {
-    let libraries =
-        server().libraries.iter().map(|(component, state)| (component, state.clone())).collect::<Vec<_>>();
+    let libraries = server().libraries.iter().map(|(component, state)| (component, state.clone())).collect::<Vec<_>>();
     let old = libraries.into_iter().chain([(Component::Driver, found(12, 2))]).collect();
     let words = words(&Inventory { libraries: old, driver_release: None, ..server() });
     assert_says(&words, &["it has CUDA 12.2, and CUDA 13.0 is needed", "install NVIDIA's driver 580 or later"]);
