@@ -37,7 +37,7 @@ pub enum Chosen<G = Arc<Gpu>> {
 
 /// Everything that keeps the GPU that was asked for from being used, each with what to do about it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("--device cuda:{ordinal} cannot be had: {}", sentence(problems))]
+#[error("--device cuda:{ordinal} cannot be had: {} (--device cpu needs no GPU)", sentence(problems))]
 pub struct DeviceError {
     ordinal: usize,
     /// At least one.

@@ -27,7 +27,7 @@ impl CudaError {
     pub(crate) const INSTALL_DRIVER: &str = "install NVIDIA's driver 580 or later (`apt-get install cuda-drivers libnvcuvid1` from NVIDIA's package repository; Debian 12's own is too old)";
 
     pub(crate) fn no_driver(reason: String) -> Self {
-        let remedy = format!("{}, or take --device cpu", Self::INSTALL_DRIVER);
+        let remedy = Self::INSTALL_DRIVER.to_owned();
         Self::Missing { what: "there is no NVIDIA driver".to_owned(), reason, remedy }
     }
 

@@ -46,6 +46,25 @@ pub enum State {
     },
     /// Why it cannot be loaded.
     Missing { reason: String },
+    /// The ONNX Runtime that is to be loaded lies in this folder, and is a build without the component.
+    NotInBuild { folder: PathBuf },
+}
+
+impl State {
+    /// Why it is not there, if it is not.
+    pub fn reason(&self) -> Option<String> {
+        match self {
+            Self::Found { .. } => None,
+            Self::Missing { reason } => Some(reason.clone()),
+            Self::NotInBuild { folder } => {
+                Some(format!("the ONNX Runtime in {} is a build without it", folder.display()))
+            }
+        }
+    }
+
+    pub fn version(&self) -> Option<Version> {
+        if let Self::Found { version, .. } = self { *version } else { None }
+    }
 }
 
 impl Libraries {
@@ -74,18 +93,18 @@ impl Libraries {
     /// What GPU work cannot do without and is not there: nothing, or an error for each thing that a user has to do. All of
     /// them are [`CudaError::Missing`].
     pub fn missing(&self) -> Vec<CudaError> {
-        self.driver_trouble().into_iter().chain(self.not_installed()).collect()
+        [self.driver_trouble(), self.not_installed(), self.wrong_build()].into_iter().flatten().collect()
     }
 
     fn driver_trouble(&self) -> Option<CudaError> {
         match self.of(Component::Driver) {
-            State::Missing { reason } => Some(CudaError::no_driver(reason.clone())),
+            State::Missing { reason } => Some(CudaError::no_driver(format!("{}: {reason}", Component::Driver.file()))),
             State::Found { version: Some(version), .. } if *version < CUDA => Some(CudaError::Missing {
                 what: "the NVIDIA driver is too old".to_owned(),
                 reason: format!("it has CUDA {version}, and CUDA {CUDA} is needed"),
                 remedy: CudaError::INSTALL_DRIVER.to_owned(),
             }),
-            State::Found { .. } => None,
+            _ => None,
         }
     }
 
@@ -93,7 +112,7 @@ impl Libraries {
         let missing = self.iter().filter(|(component, _)| component.need() == Need::Setup);
         let missing = missing.filter_map(|(component, state)| match state {
             State::Missing { reason } => Some((component.file(), reason.as_str())),
-            State::Found { .. } => None,
+            _ => None,
         });
         let (files, mut reasons): (Vec<_>, Vec<_>) = missing.unzip();
         reasons.dedup();
@@ -104,6 +123,16 @@ impl Libraries {
                 "`./dev setup --gpu` installs {}, or {VARIABLE} names the folders where they are",
                 if files.len() == 1 { "it" } else { "them" }
             ),
+        })
+    }
+
+    fn wrong_build(&self) -> Option<CudaError> {
+        let State::NotInBuild { folder } = self.of(Component::OnnxRuntimeCuda) else { return None };
+        Some(CudaError::Missing {
+            what: "this ONNX Runtime runs no models on GPUs".to_owned(),
+            reason: format!("there is no {} in {}", Component::OnnxRuntimeCuda.file(), folder.display()),
+            remedy: "let FRAMEFLEET_ONNXRUNTIME name a build with CUDA, or unset it and call `./dev setup --gpu`"
+                .to_owned(),
         })
     }
 }
@@ -131,7 +160,9 @@ fn state_of(component: Component, places: &Places) -> State {
     if component == Component::OnnxRuntimeCuda {
         return provider(places.onnxruntime.as_deref());
     }
-    match load(component, &places.folders) {
+    // The driver's parts fit the machine's kernel, and lie where the system has put them.
+    let folders = if component.is_of_driver() { &[][..] } else { &places.folders };
+    match load(component, folders) {
         Ok(library) => {
             let version = version::of(component, &library);
             let path = component.symbol().and_then(|symbol| file_of(&library, symbol));
@@ -143,7 +174,7 @@ fn state_of(component: Component, places: &Places) -> State {
     }
 }
 
-/// The provider calls into ONNX Runtime, which loads it itself.
+/// It calls into ONNX Runtime, which loads it from its own folder.
 fn provider(onnxruntime: Option<&Path>) -> State {
     let Some(folder) = onnxruntime else {
         return State::Missing { reason: "ONNX Runtime for GPUs is not installed".to_owned() };
@@ -152,7 +183,7 @@ fn provider(onnxruntime: Option<&Path>) -> State {
     if path.is_file() {
         return State::Found { path: Some(path), version: None };
     }
-    State::Missing { reason: format!("the ONNX Runtime in {} is a build without it", folder.display()) }
+    State::NotInBuild { folder: folder.to_owned() }
 }
 
 /// Loads the library of this component and those that it will ask for by itself.

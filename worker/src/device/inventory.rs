@@ -2,7 +2,7 @@
 
 use super::{Machine, gpu_places};
 use framefleet_models::{Installed, Runtime};
-use framefleet_native::cuda::libraries::{Component, State};
+use framefleet_native::cuda::libraries::Component;
 use framefleet_native::cuda::nvdec::{self, Capabilities};
 use framefleet_native::cuda::{CudaError, Gpu, Libraries, Memory};
 use nvml_wrapper::Nvml;
@@ -57,14 +57,15 @@ impl Inventory {
             on_the_bus: on_the_bus(Path::new("/sys/bus/pci/devices")),
             driver_release: nvml.as_ref().and_then(|nvml| nvml.sys_driver_version().ok()),
             gpus: count.map(|count| (0..count).map(|ordinal| Properties::of(ordinal, nvml.as_ref())).collect()),
-            libraries,
             onnxruntime: Runtime::installed(),
-            onnxruntime_for_gpu: Runtime::installed_for_gpu(),
+            onnxruntime_for_gpu: Runtime::installed_for_gpu()
+                .filter(|_| libraries.of(Component::OnnxRuntimeCuda).reason().is_none()),
+            libraries,
         }
     }
 
     pub fn has_driver(&self) -> bool {
-        matches!(self.libraries.of(Component::Driver), State::Found { .. })
+        self.libraries.of(Component::Driver).reason().is_none()
     }
 }
 

@@ -94,6 +94,10 @@ impl Component {
         }
     }
 
+    pub(super) fn is_of_driver(self) -> bool {
+        matches!(self, Self::Driver | Self::Nvdec)
+    }
+
     /// Libraries that it loads by name when they are needed, and cannot do without.
     pub(super) fn companions(self) -> &'static [&'static str] {
         match self {

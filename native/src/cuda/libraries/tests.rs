@@ -70,8 +70,27 @@ fn what_is_nowhere_is_said_with_the_folders_that_were_looked_into() {
 #[test]
 fn a_build_of_onnx_runtime_without_the_provider_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let State::Missing { reason } = provider(Some(folder.path())) else { panic!("it is empty") };
-    assert!(reason.contains(folder.path().to_str().unwrap()), "{reason}");
+    let states = complete().into_iter().chain([(Component::OnnxRuntimeCuda, provider(Some(folder.path())))]);
+    let texts = texts(&states.collect());
+    assert_eq!(texts.len(), 1);
+    assert!(texts[0].contains(folder.path().to_str().unwrap()) && texts[0].contains("FRAMEFLEET_ONNXRUNTIME"));
     std::fs::write(folder.path().join("libonnxruntime_providers_cuda.so"), "").unwrap();
     assert!(matches!(provider(Some(folder.path())), State::Found { .. }));
+}
+
+/// Needs what `./dev setup --gpu` installs, but no GPU.
+#[test]
+fn the_compiler_of_kernels_is_found_by_its_binding_once_it_is_loaded() {
+    let data = env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share/framefleet/onnxruntime-gpu"));
+    let versions = data.and_then(|data| fs::read_dir(data).ok()).into_iter().flatten();
+    let folders: Vec<PathBuf> = versions.map(|version| version.unwrap().path()).collect();
+    let libraries = Libraries::load(&Places { folders, onnxruntime: None });
+    if libraries.of(Component::Nvrtc).reason().is_some() {
+        return;
+    }
+    assert_eq!(libraries.of(Component::Nvrtc).version().map(|version| version.major), Some(13));
+    let source = "extern \"C\" __global__ void twice(float* x) { x[threadIdx.x] *= 2.0f; }";
+    let options = cudarc::nvrtc::CompileOptions { arch: Some("compute_75"), ..Default::default() };
+    let ptx = cudarc::nvrtc::compile_ptx_with_opts(source, options).unwrap().to_src();
+    assert!(ptx.contains("twice") && ptx.contains("sm_75"), "{ptx}");
 }

@@ -24,10 +24,7 @@ pub fn document(inventory: &Inventory) -> Value {
 }
 
 fn version(inventory: &Inventory) -> Option<String> {
-    match inventory.libraries.of(Component::Driver) {
-        State::Found { version, .. } => version.map(|version| version.to_string()),
-        State::Missing { .. } => None,
-    }
+    inventory.libraries.of(Component::Driver).version().map(|version| version.to_string())
 }
 
 fn gpu(ordinal: usize, seen: &Seen) -> Value {
@@ -62,13 +59,11 @@ fn build(build: Option<&Installed>) -> Value {
 }
 
 fn library(component: Component, state: &State) -> Value {
-    let (path, version, reason) = match state {
-        State::Found { path, version } => (path.as_ref(), version.map(|version| version.to_string()), None),
-        State::Missing { reason } => (None, None, Some(reason)),
-    };
+    let path = if let State::Found { path, .. } = state { path.as_ref() } else { None };
+    let reason = state.reason();
     json!({
-        "name": component.title(), "file": component.file(), "found": reason.is_none(),
-        "version": version, "path": path, "reason": reason, "needed": component.optional_remedy().is_none(),
+        "name": component.title(), "file": component.file(), "found": reason.is_none(), "path": path, "reason": reason,
+        "version": state.version().map(|version| version.to_string()), "needed": component.optional_remedy().is_none(),
     })
 }
 

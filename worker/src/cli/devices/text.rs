@@ -5,7 +5,7 @@ use crate::device::{Inventory, Properties, Seen};
 use crate::report::{plain_table, trimmed};
 use console::measure_text_width;
 use framefleet_models::Installed;
-use framefleet_native::cuda::libraries::{Component, State};
+use framefleet_native::cuda::libraries::Component;
 use framefleet_native::cuda::nvdec::{Capabilities, Chroma, Codec};
 use framefleet_native::cuda::{CudaError, Memory};
 
@@ -35,10 +35,9 @@ fn hardware(inventory: &Inventory) -> String {
 fn gpus_in_words(inventory: &Inventory) -> String {
     let of_driver = || {
         let release = inventory.driver_release.as_ref().map(|release| format!(" {release}")).unwrap_or_default();
-        let State::Found { version: Some(cuda), .. } = inventory.libraries.of(Component::Driver) else {
-            return format!("driver{release}");
-        };
-        format!("driver{release} with CUDA {cuda}")
+        let cuda = inventory.libraries.of(Component::Driver).version();
+        let cuda = cuda.map(|cuda| format!(" with CUDA {cuda}")).unwrap_or_default();
+        format!("driver{release}{cuda}")
     };
     match (&inventory.gpus, inventory.on_the_bus) {
         (Err(_), _) => format!("unknown, since the {} does not start", of_driver()),
@@ -125,10 +124,9 @@ fn libraries(inventory: &Inventory) -> String {
     for component in
         [Component::CudaRuntime, Component::Cublas, Component::Cudnn, Component::Nvrtc, Component::TensorRt]
     {
-        let version = match inventory.libraries.of(component) {
-            State::Found { version, .. } => version.map_or_else(|| "unknown".to_owned(), |version| version.to_string()),
-            State::Missing { .. } => "-".to_owned(),
-        };
+        let state = inventory.libraries.of(component);
+        let unknown = if state.reason().is_some() { "-" } else { "unknown" };
+        let version = state.version().map_or_else(|| unknown.to_owned(), |version| version.to_string());
         table.add_row(vec![component.title().to_owned(), version]);
     }
     trimmed(&table)
@@ -141,13 +139,10 @@ fn lacking(inventory: &Inventory, columns: usize) -> Vec<String> {
     if !paragraphs.is_empty() {
         paragraphs.insert(0, "Missing for NVIDIA GPUs:".to_owned());
     }
-    let optional =
-        inventory.libraries.iter().filter_map(|(component, state)| match (component.optional_remedy(), state) {
-            (Some(remedy), State::Missing { reason }) => {
-                Some(item(&format!("{} ({reason})", component.title()), remedy, columns))
-            }
-            _ => None,
-        });
+    let optional = inventory.libraries.iter().filter_map(|(component, state)| {
+        let (remedy, reason) = (component.optional_remedy()?, state.reason()?);
+        Some(item(&format!("{} ({reason})", component.title()), remedy, columns))
+    });
     let optional: Vec<String> = optional.collect();
     if inventory.gpus.as_ref().is_ok_and(|gpus| !gpus.is_empty()) && !optional.is_empty() {
         paragraphs.push("Can be done without:".to_owned());
@@ -168,10 +163,15 @@ fn item(what: &str, remedy: &str, columns: usize) -> String {
     format!("{}\n{}", wrapped(what, 2, columns), wrapped(remedy, 4, columns))
 }
 
-/// Lines of at most so many columns, if no word is longer, that begin with so many spaces.
+/// Lines of at most so many columns, if no word is longer, that begin with so many spaces. A command stays in one line.
 fn wrapped(text: &str, indent: usize, columns: usize) -> String {
     let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
+    let mut in_command = false;
+    let words = text.split(|c: char| {
+        in_command ^= c == '`';
+        c == ' ' && !in_command
+    });
+    for word in words {
         match lines.last_mut() {
             Some(line) if measure_text_width(line) + 1 + measure_text_width(word) <= columns => {
                 line.push(' ');
