@@ -3,7 +3,7 @@
 //!
 //! Each test runs again in a process of its own that finds this driver.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use framefleet_contract::ErrorCode;
 use framefleet_contract::detection_file::DecodedOn;
@@ -209,7 +209,9 @@ fn where_nvdec_fails_software_goes_on_with_the_next_frame() {
         let on: Vec<_> = counts.iter().map(|counts| counts.decoded_on).collect();
         assert_eq!(on, [DecodedOn::Nvdec, DecodedOn::Software, DecodedOn::Software]);
         let mut reasons = String::new();
-        counts.iter().for_each(|counts| writeln!(reasons, "{:?}", counts.software_because).unwrap());
+        for counts in &counts {
+            writeln!(reasons, "{:?}", counts.software_because).unwrap();
+        }
         assert!(reasons.starts_with("None\n") && reasons.matches("CUDA_ERROR_OF_TEST").count() == 2, "{reasons}");
         return;
     };
