@@ -81,7 +81,8 @@ impl Gpu {
 
     /// As NVIDIA's other programs write it: `GPU-` and a UUID. None where the driver does not tell.
     pub fn uuid(&self) -> Option<String> {
-        let hex: String = self.context.uuid().ok()?.bytes.iter().map(|byte| format!("{:02x}", *byte as u8)).collect();
+        let number = u128::from_be_bytes(self.context.uuid().ok()?.bytes.map(|byte| byte as u8));
+        let hex = format!("{number:032x}");
         let groups = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
         Some(format!("GPU-{}", groups.join("-")))
     }
