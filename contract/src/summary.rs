@@ -95,7 +95,7 @@ pub struct StageTime {
     pub blocked_s: f64,
 }
 
-/// Seconds summed over the inference threads.
+/// Seconds summed over the inference threads; of a GPU, those of its own work.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct InferParts {
     pub preprocess_s: f64,

@@ -14,7 +14,7 @@ use crate::{
     Model, ModelError, Runtime,
     device::{BatchSession, Buckets, Device},
     heads::Head,
-    manifest::HeadFamily,
+    manifest::{HeadFamily, Manifest},
 };
 use framefleet_native::cuda::{CudaError, Gpu, GpuModelError, Kernels, Provider, Queue};
 use session::CudaSession;
@@ -69,6 +69,11 @@ impl CudaDevice {
         &self.gpu
     }
 
+    fn buckets(&self, manifest: &Manifest, largest: usize) -> Buckets {
+        let buckets = Buckets::new(manifest, largest);
+        if self.settings.deterministic { buckets.only_the_largest() } else { buckets }
+    }
+
     /// CUDA graphs where they do: not for operations that CUDA has not, nor where outputs have no shape of their own.
     fn load_session(&self, runtime: &Runtime, model: &Model, buckets: &Buckets) -> Result<CudaSession, ModelError> {
         let queue = Queue::new(&self.gpu, &self.kernels)?;
@@ -103,9 +108,16 @@ impl Device for CudaDevice {
     }
 
     fn load(&self, runtime: &Runtime, model: &Model, largest: usize) -> Result<Box<dyn BatchSession>, ModelError> {
-        let buckets = Buckets::new(&model.manifest, largest);
-        let buckets = if self.settings.deterministic { buckets.only_the_largest() } else { buckets };
-        let session = self.load_session(runtime, model, &buckets)?;
+        let mut buckets = self.buckets(&model.manifest, largest);
+        let session = match self.load_session(runtime, model, &buckets) {
+            Err(error) if error.is_out_of_memory() && largest == self.largest_batch() => {
+                let half = buckets.half().ok_or_else(|| error.clone())?;
+                tracing::warn!("{error}: trying with at most {half} pictures at once");
+                buckets = self.buckets(&model.manifest, half);
+                self.load_session(runtime, model, &buckets)?
+            }
+            other => other?,
+        };
         let upgrade = self.settings.tensorrt.as_deref().filter(|_| !self.settings.deterministic && !self.on_host);
         let upgrade = upgrade.map(|cache| Upgrade {
             runtime: runtime.clone(),

@@ -24,7 +24,8 @@ pub trait Device: Debug + Send + Sync {
     /// The most pictures of a batch that are wanted; a model may take fewer.
     fn largest_batch(&self) -> usize;
 
-    /// Makes a session for batches of up to `largest` pictures.
+    /// Makes a session for batches of up to `largest` pictures. Where memory does not suffice for as many as are wanted at
+    /// most, it is tried once with half of them.
     fn load(&self, runtime: &Runtime, model: &Model, largest: usize) -> Result<Box<dyn BatchSession>, ModelError>;
 }
 

@@ -91,16 +91,8 @@ impl Serving {
         }
     }
 
-    /// With half the batch, once, where memory does not suffice for all that is wanted.
     fn load(&self, device: &Arc<dyn Device>, largest: usize) -> Result<Box<dyn BatchSession>, ModelError> {
-        let load = |largest: usize| device.load(&self.runtime, &self.checked.model, largest);
-        match load(largest) {
-            Err(error) if error.is_out_of_memory() && largest == device.largest_batch() && largest > 1 => {
-                tracing::warn!("{error}: trying with at most {} pictures at once", largest / 2);
-                load(largest / 2)
-            }
-            other => other,
-        }
+        device.load(&self.runtime, &self.checked.model, largest)
     }
 
     /// A session that is none of the pool's: taking one of those would leave running work without.

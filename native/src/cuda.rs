@@ -21,7 +21,7 @@ mod model;
 mod batch;
 
 pub use batch::{Batch, BatchPicture, BatchShape, DeviceTimes, Finished, OutputBytes, OutputShape, PictureMemory};
-pub use compile::{Program, compile};
+pub use compile::{Program, cache_folder, compile};
 pub use error::{CudaError, is_sticky};
 pub use gpu::{Gpu, Memory};
 pub use kernels::{

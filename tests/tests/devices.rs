@@ -1,9 +1,10 @@
-//! What the program says of GPUs on a machine that has none. Where there is one, these tests hold nothing against it.
+//! What the program says of GPUs on a machine that has none, or an old driver. Where there is one, the tests that need none pass
+//! without looking.
 
-use framefleet_tests::call::{Detector, Ended};
-use framefleet_tests::clip;
-use framefleet_tests::repository;
-use framefleet_tests::scratch::Scratch;
+#![expect(clippy::unwrap_used, reason = "the functions that tests share are tests too")]
+
+use framefleet_tests::call::Ended;
+use framefleet_tests::{Detector, Scratch, clip, repository};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -70,6 +71,37 @@ fn auto_works_without_a_word_where_there_is_no_gpu() {
     let scratch = Scratch::new();
     // A job's standard error must be empty.
     scratch.call(Detector::Colours, &[&clip_in(&scratch)]).with(&["--device", "auto"]).run().job();
+}
+
+/// A driver of CUDA 12.2 that shows one GPU, for `LD_LIBRARY_PATH`.
+fn old_driver(scratch: &Scratch) -> String {
+    let source = "int cuInit(unsigned f) { return 0; }\n\
+                  int cuDriverGetVersion(int *v) { *v = 12020; return 0; }\n\
+                  int cuDeviceGetCount(int *n) { *n = 1; return 0; }\n\
+                  int cuDeviceGet(int *d, int n) { return 999; }\n\
+                  int cuGetErrorString(int e, const char **s) { *s = \"invented\"; return 0; }\n";
+    let source = scratch.file("driver.c", source.as_bytes());
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o"]);
+    let made = compiler.arg(scratch.join("libcuda.so.1")).arg(source).status().unwrap();
+    assert!(made.success());
+    scratch.path().to_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_old_driver_is_refused_with_both_versions_and_auto_goes_on_with_a_warning() {
+    let scratch = Scratch::new();
+    let (video, driver) = (clip_in(&scratch), old_driver(&scratch));
+    let call = |device: &str| {
+        let call = scratch.call(Detector::Colours, &[&video]).with(&["--device", device]);
+        call.env("LD_LIBRARY_PATH", &driver).run()
+    };
+    let ended = call("cuda:0");
+    let message = ended.error(2, "DEVICE_UNAVAILABLE");
+    assert!(message.contains("CUDA 12.2") && message.contains("CUDA 13.0"), "{message}");
+    let ended = call("auto");
+    assert_eq!((ended.status, ended.stderr.lines().count()), (Some(0), 1), "{ended}");
+    assert!(ended.stderr.contains("the CPU is used") && ended.stderr.contains("CUDA 12.2"), "{ended}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::io::{Write, stderr, stdout};
 mod cancel;
 pub mod chosen_model;
 mod dead_letters;
+mod device_flags;
 mod devices;
 mod drawn;
 mod jobs;

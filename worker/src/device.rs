@@ -4,13 +4,13 @@
 
 mod inventory;
 mod machine;
+mod settled;
 
-use crate::error::Result;
 use framefleet_contract::ErrorCode;
-use framefleet_models::Runtime;
 use framefleet_native::cuda::{CudaError, Gpu};
 pub use inventory::{Cpu, Inventory, Properties, Seen};
 pub use machine::{ThisMachine, gpu_places};
+pub use settled::{GpuWish, Settled, settle};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -55,38 +55,19 @@ pub trait Machine {
     type Gpu;
 
     /// How many GPUs the driver shows: none where there is no driver.
-    fn gpus(&self) -> std::result::Result<usize, CudaError>;
+    fn gpus(&self) -> Result<usize, CudaError>;
 
     /// What GPU work lacks here: an error for each thing that a user has to do.
     fn missing(&self) -> Vec<CudaError>;
 
-    fn open(&self, ordinal: usize) -> std::result::Result<Self::Gpu, CudaError>;
-}
-
-/// Chooses, tells the user why a GPU that is there is not used, and loads the build of ONNX Runtime that goes with the choice.
-pub fn settle(wish: DeviceWish) -> Result<(Chosen, Runtime)> {
-    let chosen = choose(wish, &ThisMachine)?;
-    match &chosen {
-        Chosen::Cpu { note } => {
-            if let Some(note) = note {
-                tracing::warn!("{note}");
-            }
-            Ok((chosen, Runtime::load()?))
-        }
-        Chosen::Cuda(gpu) => {
-            // Until sessions take a GPU, this is the one place that knows that they do not.
-            let (ordinal, name) = (gpu.ordinal(), gpu.name());
-            tracing::warn!("models do not run on GPUs yet: cuda:{ordinal} ({name}) is there, and the CPU is used");
-            Ok((chosen, Runtime::load_for_gpu()?))
-        }
-    }
+    fn open(&self, ordinal: usize) -> Result<Self::Gpu, CudaError>;
 }
 
 /// The decision alone.
 ///
 /// # Errors
 /// Only where a GPU is asked for by its number.
-pub fn choose<M: Machine>(wish: DeviceWish, machine: &M) -> std::result::Result<Chosen<M::Gpu>, DeviceError> {
+pub fn choose<M: Machine>(wish: DeviceWish, machine: &M) -> Result<Chosen<M::Gpu>, DeviceError> {
     match wish {
         DeviceWish::Cpu => Ok(Chosen::Cpu { note: None }),
         DeviceWish::Cuda(ordinal) => match take(ordinal, machine) {
@@ -111,7 +92,7 @@ fn first_or_cpu<M: Machine>(machine: &M) -> Chosen<M::Gpu> {
     Chosen::Cpu { note: Some(format!("the CPU is used, since the GPU cannot be: {why} (--device cpu does not look)")) }
 }
 
-fn take<M: Machine>(ordinal: usize, machine: &M) -> std::result::Result<M::Gpu, Vec<CudaError>> {
+fn take<M: Machine>(ordinal: usize, machine: &M) -> Result<M::Gpu, Vec<CudaError>> {
     let mut problems = machine.missing();
     problems.extend(machine.gpus().err());
     if problems.is_empty() { machine.open(ordinal).map_err(|problem| vec![problem]) } else { Err(problems) }
@@ -124,7 +105,7 @@ fn sentence(problems: &[CudaError]) -> String {
 impl FromStr for DeviceWish {
     type Err = String;
 
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),

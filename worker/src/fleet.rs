@@ -32,9 +32,8 @@ mod standing;
 mod worker;
 
 use crate::cli::models::start as follow_models;
-use crate::device::{self, DeviceWish};
+use crate::device::{self, DeviceWish, GpuWish, Settled};
 use crate::error::{JobError, Result};
-use crate::infer::InferencePool;
 use crate::interrupt::Stop;
 use crate::source::Places;
 use crate::watchdog::Watchdog;
@@ -47,7 +46,7 @@ use framefleet_contract::attempt::TOUCH_PERIOD;
 use framefleet_contract::job_folder::JobFolder;
 use framefleet_contract::retention::Keep;
 use framefleet_contract::volume::Volume;
-use framefleet_models::{Follow, Runtime};
+use framefleet_models::Follow;
 use framefleet_native::ffmpeg::limits::Limits;
 use framefleet_queue::{Connection, Delivery};
 use gate::Gate;
@@ -80,6 +79,7 @@ pub struct Settings {
     pub places: Places,
     pub limits: Limits,
     pub device: DeviceWish,
+    pub gpu: GpuWish,
     pub threads: usize,
     /// Segments at once.
     pub slots: usize,
@@ -132,7 +132,7 @@ const RETAIN_PERIOD: Duration = Duration::from_mins(1);
 pub fn run(settings: &Settings, signals: &Stop) -> Result<()> {
     let volume = Volume::open(&settings.results)?;
     check_topics(settings)?;
-    let (_, runtime) = device::settle(settings.wish())?;
+    let settled = device::settle(settings.wish(), settings.gpu)?;
     let id = worker_id();
     let announcer = Announcer::new(&settings.connection, &volume, &id)?;
     let worker = Arc::new(Worker {
@@ -151,7 +151,7 @@ pub fn run(settings: &Settings, signals: &Stop) -> Result<()> {
     let ends = Stop::default();
     worker.cancelled.follow(&settings.connection, &ends)?;
     let measured = Measured::default();
-    let crew = Crew::muster(settings, &worker, &runtime, &measured)?;
+    let crew = Crew::muster(settings, &worker, &settled, &measured)?;
     let watchdog = crew.watch(settings.limits.stall_s);
     if let Some(address) = settings.listen {
         let bound = health::serve(address, crew.answers(settings.metrics.clone(), watchdog.looked()))
@@ -161,7 +161,7 @@ pub fn run(settings: &Settings, signals: &Stop) -> Result<()> {
     let identity = Identity {
         roles: settings.roles.names(),
         queues: settings.queues.clone(),
-        device: "cpu".to_owned(),
+        device: settled.name().to_owned(),
         slots: settings.slots as u32,
         threads: settings.threads as u32,
         started: SystemTime::now(),
@@ -191,7 +191,8 @@ struct Crew {
 }
 
 impl Crew {
-    fn muster(settings: &Settings, worker: &Arc<Worker>, runtime: &Runtime, measured: &Measured) -> Result<Self> {
+    fn muster(settings: &Settings, worker: &Arc<Worker>, settled: &Settled, measured: &Measured) -> Result<Self> {
+        let runtime = &settled.runtime;
         // In the order in which work goes through them: so nothing is missed where it is asked whether there is any.
         let mut this = Self { worker: worker.clone(), intakes: Vec::new(), detect: None, threads: Vec::new() };
         let topics = settings.connection.topics();
@@ -213,7 +214,7 @@ impl Crew {
         }
         if settings.roles.detect {
             let role = Arc::new(DetectRole {
-                pool: InferencePool::start(settings.threads)?,
+                pool: settled.pool(settings.threads)?,
                 models: models.clone(),
                 measured: measured.clone(),
                 places: settings.places.clone(),

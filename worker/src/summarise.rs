@@ -34,6 +34,7 @@ impl Facts<'_> {
         let decoded_here: u64 = self.infos.iter().filter(here).map(|info| info.decoded).sum();
         let frames_per_second = decoded_here as f64 / self.seconds;
         let total = self.plan.segments.len() as u32;
+        let device = devices(self.infos);
         Summary {
             version: VERSION,
             job_id: self.request.job_id.clone(),
@@ -58,11 +59,12 @@ impl Facts<'_> {
                 times_real_time: frames_per_second / self.plan.video.frame_rate.as_f64(),
                 first_detection_s: self.first_detection_s,
             },
-            limited_by: limit(&self.stages, self.infer_parts, self.request.settings.every),
+            limited_by: limit(&self.stages, self.infer_parts, self.request.settings.every, &device),
+
             stages: self.stages,
             infer_parts: self.infer_parts,
             segments: SegmentCounts { total, found: total - self.missing.len() as u32 },
-            device: devices(self.infos),
+            device,
             threads: self.threads,
             host: host(),
             started: humantime::format_rfc3339_millis(self.started).to_string(),
@@ -85,9 +87,12 @@ fn decoded_on(infos: &[SegmentInfo]) -> DecodedFrames {
 /// the Job's with an index, and not the pod's name, by which others know it.
 const HOST_VARIABLE: &str = "FRAMEFLEET_HOST";
 
+/// What stands for the CPU in summaries.
+const CPU: &str = "cpu";
+
 /// Where the segments were inferred.
 fn devices(infos: &[SegmentInfo]) -> String {
-    let names: BTreeSet<&str> = infos.iter().map(|info| info.inferred_on.as_deref().unwrap_or("cpu")).collect();
+    let names: BTreeSet<&str> = infos.iter().map(|info| info.inferred_on.as_deref().unwrap_or(CPU)).collect();
     names.into_iter().collect::<Vec<_>>().join(", ")
 }
 
@@ -106,7 +111,7 @@ pub fn alone(since: Instant) -> StageTime {
 const LEAST_SHARE_OF_A_LIMIT: f64 = 0.5;
 
 /// Of the stages that run side by side, the one whose threads were busy for the greatest share of their time.
-fn limit(stages: &BTreeMap<String, StageTime>, infer: Option<InferParts>, every: u32) -> String {
+fn limit(stages: &BTreeMap<String, StageTime>, infer: Option<InferParts>, every: u32, device: &str) -> String {
     let share = |time: &StageTime| time.busy_s / (time.busy_s + time.starved_s + time.blocked_s).max(1e-9);
     let side_by_side = stages.iter().filter(|(name, _)| matches!(name.as_str(), "decode" | "infer" | "write"));
     let Some((name, time)) = side_by_side.max_by(|a, b| share(a.1).total_cmp(&share(b.1))) else {
@@ -116,11 +121,15 @@ fn limit(stages: &BTreeMap<String, StageTime>, infer: Option<InferParts>, every:
         return "no stage: starting and ending took longer than the work".to_owned();
     }
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let cores = if (time.threads as usize) < cores { "more --threads" } else { "more cores" };
+    let cores = match device {
+        CPU if (time.threads as usize) < cores => "more --threads",
+        CPU => "more cores",
+        _ => "a faster GPU",
+    };
     let for_inference =
         format!("{cores}, a smaller model or --every {} would raise the speed", every.saturating_mul(2));
     let advice = match name.as_str() {
-        "infer" if infer.is_some_and(|parts| parts.preprocess_s > parts.model_s) => {
+        "infer" if device == CPU && infer.is_some_and(|parts| parts.preprocess_s > parts.model_s) => {
             "most of it to scale pictures: a video of fewer pixels or of 8 bits, or more cores, would raise the speed"
         }
         "infer" => &for_inference,
@@ -169,11 +178,12 @@ mod tests {
             ("infer".to_owned(), stage(9.0, 1.0)),
             ("track".to_owned(), stage(1.0, 0.0)),
         ]);
-        let usual = limit(&stages, None, 3);
+        let usual = limit(&stages, None, 3, CPU);
         assert!(usual.starts_with("infer, busy 90 %") && usual.contains("a smaller model or --every 6"), "{usual}");
         let scaling = InferParts { preprocess_s: 6.0, model_s: 3.0, postprocess_s: 0.0 };
-        assert!(limit(&stages, Some(scaling), 1).contains("scale pictures"));
+        assert!(limit(&stages, Some(scaling), 1, CPU).contains("scale pictures"));
+        assert!(limit(&stages, Some(scaling), 1, "NVIDIA L4").contains("a faster GPU, a smaller model"));
         let short = BTreeMap::from([("decode".to_owned(), stage(1.0, 3.0))]);
-        assert!(limit(&short, None, 1).starts_with("no stage"));
+        assert!(limit(&short, None, 1, CPU).starts_with("no stage"));
     }
 }

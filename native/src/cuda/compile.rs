@@ -31,7 +31,7 @@ const VARIABLE: &str = "FRAMEFLEET_CUDA_LIBRARIES";
 /// # Errors
 /// [`CudaError::Missing`] without NVRTC, or with one that does not know such GPUs.
 pub fn compile(compute_capability: (u32, u32)) -> Result<Program, CudaError> {
-    compile_with(compute_capability, cache_folder().as_deref())
+    compile_with(compute_capability, cache_folder().map(|caches| caches.join("kernels")).as_deref())
 }
 
 impl Program {
@@ -59,10 +59,11 @@ fn compile_with(compute_capability: (u32, u32), cache: Option<&Path>) -> Result<
     Ok(Program { image })
 }
 
-fn cache_folder() -> Option<PathBuf> {
+/// What may be made anew is kept here: `$XDG_CACHE_HOME/framefleet`, or `~/.cache/framefleet`. `None` without either.
+pub fn cache_folder() -> Option<PathBuf> {
     let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
-    Some(caches.join("framefleet/kernels"))
+    Some(caches.join("framefleet"))
 }
 
 /// The compiler, loaded into this process.

@@ -125,9 +125,14 @@ impl ChosenModel {
         *sha256 != self.serving.checked().model.sha256 && self.passed_over.as_ref() != Some(sha256)
     }
 
-    /// Makes a session for each thread, so that what is wrong with them is found before a job begins. They go into the
-    /// model's stock, where the threads fetch them.
+    /// Makes a session for each thread, or the one on a device, so that what is wrong with them is found before a job
+    /// begins. They go into the model's stock, where the threads fetch them.
     fn take(&mut self, serving: Arc<Serving>, stop: &Stop) -> Result<()> {
+        if self.runtime.device().is_some() {
+            serving.warm(1, None)?;
+            (self.serving, self.is_stored) = (serving, false);
+            return Ok(());
+        }
         let mut leases = Vec::with_capacity(self.threads);
         for _ in 0..self.threads {
             stop.check()?;

@@ -45,11 +45,11 @@ impl Choice {
             }
             Ok(Chosen::Cpu { note: None }) | Err(_) => {
                 let why = match inventory.on_the_bus {
-                    0 => "there is no NVIDIA GPU".to_owned(),
-                    _ if !inventory.has_driver() => "there is an NVIDIA GPU, and no driver for it".to_owned(),
-                    _ => "the driver shows no GPU to this process".to_owned(),
+                    _ if inventory.has_driver() => "the driver shows no GPU to this process",
+                    0 => "there is no NVIDIA GPU",
+                    _ => "there is an NVIDIA GPU, and no driver for it",
                 };
-                Self { device: "cpu", why }
+                Self { device: "cpu", why: why.to_owned() }
             }
             Ok(Chosen::Cpu { note: Some(_) }) => {
                 Self { device: "cpu", why: "there is a GPU, and what it lacks is told above".to_owned() }

@@ -1,10 +1,11 @@
 //! `framefleet run`: detects and tracks in videos on this machine.
 
 use super::chosen_model::{ChosenModel, Wish};
+use super::device_flags::DeviceFlags;
 use super::limits::LimitFlags;
 use super::setting_flags::SettingFlags;
 use super::{DONE, FAILED, INTERRUPTED, MISTAKE, print_error, say, status_before_job, status_of_end};
-use crate::device::{self, DeviceWish};
+use crate::device;
 use crate::error::{JobError, Result};
 use crate::infer::{InferencePool, UnderWay};
 use crate::interrupt::Stop;
@@ -68,12 +69,10 @@ pub struct Run {
     #[arg(long, value_name = "ID")]
     job_id: Option<String>,
 
-    /// Where to run the model: auto, cpu, or cuda:N for the GPU of that number. auto is a GPU where there is one and nothing
-    /// is missing, and otherwise the CPU. `framefleet devices` tells which, and what is missing
-    #[arg(long, value_name = "DEVICE", default_value_t = DeviceWish::Auto)]
-    device: DeviceWish,
+    #[command(flatten)]
+    device: DeviceFlags,
 
-    /// Inference threads; all cores when left out. Changes no result
+    /// On the CPU: inference threads; all cores when left out. Changes no result
     #[arg(long, value_name = "N", value_parser = thread_count)]
     threads: Option<u32>,
 
@@ -120,7 +119,7 @@ impl Run {
         self.check_metrics_path()?;
         let places = self.limits.places()?;
         let sources = self.videos.iter().map(|video| places.identify(video)).collect::<Result<Vec<_>>>()?;
-        let (_, runtime) = device::settle(self.device)?;
+        let settled = device::settle(self.device.device, self.device.gpu())?;
         let results = Volume::assume(&self.out)?;
         let cores = || std::thread::available_parallelism().map_or(1, |cores| (cores.get() as u32).min(MOST_THREADS));
         let threads = self.threads.unwrap_or_else(cores);
@@ -130,15 +129,16 @@ impl Run {
             results: &results,
             threads: threads as usize,
         };
-        let model = ChosenModel::new(wish, &runtime, &stop)?;
-        let pool = InferencePool::start(threads as usize)?;
+        let model = ChosenModel::new(wish, &settled.runtime, &stop)?;
+        let pool = settled.pool(threads as usize)?;
         let mut prepared = Prepared { sources, places, job_id, volume: results, model, pool, stop };
         if let Some(given) = prepared.sources.first() {
             self.request(given, prepared.job_id.as_ref(), &prepared.model.serving().checked().model)?;
         }
         // Last, so that a call which is mistaken makes no folder.
         prepared.volume = Volume::open(&self.out)?;
-        tracing::info!(threads, device = %self.device, runtime = runtime.version(), "ready");
+        let threads = prepared.pool.threads();
+        tracing::info!(threads, device = settled.name(), runtime = settled.runtime.version(), "ready");
         Ok(prepared)
     }
 

@@ -1,9 +1,9 @@
 //! `framefleet worker`: works for a fleet.
 
+use super::device_flags::DeviceFlags;
 use super::kafka::KafkaFlags;
 use super::limits::LimitFlags;
 use super::{DONE, FAILED, print_error, status_before_job};
-use crate::device::DeviceWish;
 use crate::error::{JobError, Result};
 use crate::fleet::{self, Roles, Settings};
 use crate::interrupt::Stop;
@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use framefleet_contract::message::submission::is_queue;
 use framefleet_contract::retention::Keep;
 use framefleet_native::process::end_process;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -39,10 +40,8 @@ pub struct Worker {
     #[arg(long, value_name = "DIR", env = "FRAMEFLEET_MODELS", default_value = "models/catalog")]
     models: PathBuf,
 
-    /// Where to run models: auto, cpu, or cuda:N for the GPU of that number. auto is a GPU where there is one and nothing is
-    /// missing, and otherwise the CPU. `framefleet devices` tells which, and what is missing
-    #[arg(long, value_name = "DEVICE", env = "FRAMEFLEET_DEVICE", default_value_t = DeviceWish::Auto)]
-    device: DeviceWish,
+    #[command(flatten)]
+    device: DeviceFlags,
 
     /// Inference threads; all cores when left out
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
@@ -135,7 +134,7 @@ impl Worker {
         }
         let stop = Stop::on_signals().map_err(|e| JobError::BadRequest(format!("signals cannot be handled: {e}")))?;
         let metrics = crate::metrics::recorder()
-            .and_then(|recorder| recorder.install_recorder())
+            .and_then(PrometheusBuilder::install_recorder)
             .map_err(|e| JobError::BadRequest(format!("metrics cannot be recorded: {e}")))?;
         crate::metrics::describe();
         crate::metrics::describe_fleet();
@@ -150,7 +149,8 @@ impl Worker {
             models: self.models.clone(),
             places: self.limits.places()?,
             limits: self.limits.limits(),
-            device: self.device,
+            device: self.device.device,
+            gpu: self.device.gpu(),
             threads,
             slots: self.slots.map_or_else(|| slots_for(threads), |slots| slots as usize),
             segment_seconds: self.segment_seconds,

@@ -14,7 +14,7 @@ struct Invented {
 impl Machine for Invented {
     type Gpu = usize;
 
-    fn gpus(&self) -> std::result::Result<usize, CudaError> {
+    fn gpus(&self) -> Result<usize, CudaError> {
         self.broken.clone().map_or(Ok(self.gpus), Err)
     }
 
@@ -22,7 +22,7 @@ impl Machine for Invented {
         self.missing.clone()
     }
 
-    fn open(&self, ordinal: usize) -> std::result::Result<usize, CudaError> {
+    fn open(&self, ordinal: usize) -> Result<usize, CudaError> {
         let found = format!("{} can be seen", self.gpus);
         match &self.occupied {
             Some(problem) => Err(problem.clone()),
@@ -40,7 +40,7 @@ fn cudnn() -> CudaError {
     lacks("libcudnn.so.9 cannot be loaded", "`./dev setup --gpu` installs it")
 }
 
-fn chosen(wish: &str, machine: &Invented) -> std::result::Result<Chosen<usize>, DeviceError> {
+fn chosen(wish: &str, machine: &Invented) -> Result<Chosen<usize>, DeviceError> {
     choose(wish.parse().unwrap(), machine)
 }
 

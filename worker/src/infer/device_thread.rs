@@ -17,6 +17,7 @@ use framefleet_contract::detection_file::Row;
 use framefleet_contract::summary::StageTime;
 use framefleet_models::device::{BatchSession, Device, IN_FLIGHT, ToDetect};
 use framefleet_models::{ModelError, Serving, StageTimes};
+use framefleet_native::ffmpeg::decode::Frame;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -304,7 +305,7 @@ impl FrameToInfer {
             // If it cannot be copied, whoever waits for the batch says why.
             Some(copied) => copied.as_ref().ok(),
         };
-        if let Some(picture) = on_host.and_then(|frame| frame.picture()) {
+        if let Some(picture) = on_host.and_then(Frame::picture) {
             recorded.offer(&picture, now);
         }
     }

@@ -54,7 +54,7 @@ fn a_driver_of_an_older_cuda_is_too_old_and_both_versions_are_named() {
 #[test]
 fn a_file_that_is_no_library_is_named_with_what_the_loader_says() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("libcurand.so.10"), "words").unwrap();
+    fs::write(folder.path().join("libcurand.so.10"), "words").unwrap();
     let libraries = Libraries::load_from(&Places { folders: vec![folder.path().to_owned()], onnxruntime: None });
     let State::Missing { reason } = libraries.of(Component::Curand) else { panic!("words were loaded") };
     assert!(reason.contains("libcurand.so.10") && reason.contains(folder.path().to_str().unwrap()), "{reason}");
@@ -74,7 +74,7 @@ fn a_build_of_onnx_runtime_without_the_provider_is_named() {
     let texts = texts(&states.collect());
     assert_eq!(texts.len(), 1);
     assert!(texts[0].contains(folder.path().to_str().unwrap()) && texts[0].contains("FRAMEFLEET_ONNXRUNTIME"));
-    std::fs::write(folder.path().join("libonnxruntime_providers_cuda.so"), "").unwrap();
+    fs::write(folder.path().join("libonnxruntime_providers_cuda.so"), "").unwrap();
     assert!(matches!(provider(Some(folder.path())), State::Found { .. }));
 }
 

@@ -21,7 +21,7 @@ impl Version {
         Self::new(number / 1000, number % 1000 / 10, 0)
     }
 
-    /// That of `cuBLASLt`, cuDNN and TensorRT: 92001 is 9.20.1.
+    /// That of `cuBLASLt`, cuDNN and `TensorRT`: 92001 is 9.20.1.
     fn of_hundreds(number: u32) -> Self {
         Self::new(number / 10_000, number / 100 % 100, number % 100)
     }

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
     use std::mem::{offset_of, size_of};
 
-    /// As a C compiler lays out the header of libffmpeg-nvenc-dev 11.1.5.2 on x86_64.
+    /// As a C compiler lays out the header of libffmpeg-nvenc-dev 11.1.5.2 on `x86_64`.
     #[test]
     fn the_structure_is_laid_out_as_in_nvidias_header() {
         assert_eq!(size_of::<DecodeCaps>(), SIZE);

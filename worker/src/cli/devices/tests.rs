@@ -54,7 +54,7 @@ fn h100() -> Properties {
     }
 }
 
-/// Two GPUs and all that they need, but for TensorRT.
+/// Two GPUs and all that they need, but for `TensorRT`.
 fn server() -> Inventory {
     let needed = Component::ALL.iter().filter(|component| **component != Component::TensorRt);
     Inventory {
@@ -112,7 +112,7 @@ fn a_complete_machine_lists_its_gpus_and_what_they_decode_once() {
     assert_says(
         &words,
         &[
-            "2 with the driver 580.95.05 with CUDA 13.0",
+            "GPU 2, driver 580.95.05 with CUDA 13.0",
             "cuda:0 NVIDIA H100 9.0 78.0 of 80.0 GiB free 12 % 7 cuda:1 NVIDIA H100",
             "cuda:0, cuda:1 decode",
             "codec 4:2:0 4:2:2 4:4:4 up to H.264 8 - - 8192x4320 HEVC 8 10 - 12 8192x4320",
@@ -144,13 +144,16 @@ fn a_driver_that_does_not_start_and_a_full_gpu_are_told() {
     let not_starting = words(&Inventory { gpus: Err(broken), ..server() });
     assert_says(&not_starting, &["unknown, since the driver 580.95.05", "CUDA error 803", "start the machine again"]);
     let full = CudaError::OutOfMemory { action: "take up the GPU" };
-    let full = words_of_wide(&Inventory { gpus: Ok(vec![Err(full)]), ..server() });
-    assert_says(&full, &["cuda:0 the GPU's memory does not suffice", "--device auto takes cpu"]);
+    let full = words(&Inventory { gpus: Ok(vec![Err(full)]), ..server() });
+    assert_says(&full, &["cuda:0 cannot be taken up", "cuda:0: the GPU's memory does not suffice"]);
+    assert_says(&full, &["--device auto takes cpu: there is a GPU, and what it lacks is told above"]);
 }
 
-/// A problem of a GPU is one line, however long.
-fn words_of_wide(inventory: &Inventory) -> String {
-    text::page(inventory, COLUMNS).split_whitespace().collect::<Vec<_>>().join(" ")
+#[test]
+fn a_driver_that_shows_no_gpu_is_told_from_no_driver() {
+    let words = words(&Inventory { gpus: Ok(Vec::new()), ..server() });
+    assert_says(&words, &["GPU none that the driver 580.95.05 with CUDA 13.0 shows to this process"]);
+    assert!(words.ends_with("takes cpu: the driver shows no GPU to this process"), "{words}");
 }
 
 #[test]

@@ -33,17 +33,14 @@ fn hardware(inventory: &Inventory) -> String {
 }
 
 fn gpus_in_words(inventory: &Inventory) -> String {
-    let of_driver = || {
-        let release = inventory.driver_release.as_ref().map(|release| format!(" {release}")).unwrap_or_default();
-        let cuda = inventory.libraries.of(Component::Driver).version();
-        let cuda = cuda.map(|cuda| format!(" with CUDA {cuda}")).unwrap_or_default();
-        format!("driver{release}{cuda}")
-    };
+    let release = inventory.driver_release.as_ref().map(|release| format!(" {release}")).unwrap_or_default();
+    let cuda = inventory.libraries.of(Component::Driver).version();
+    let driver = format!("driver{release}{}", cuda.map(|cuda| format!(" with CUDA {cuda}")).unwrap_or_default());
     match (&inventory.gpus, inventory.on_the_bus) {
-        (Err(_), _) => format!("unknown, since the {} does not start", of_driver()),
-        (Ok(gpus), _) if !gpus.is_empty() => format!("{} with the {}", gpus.len(), of_driver()),
+        (Err(_), _) => format!("unknown, since the {driver} does not start"),
+        (Ok(gpus), _) if !gpus.is_empty() => format!("{}, {driver}", gpus.len()),
+        (Ok(_), _) if inventory.has_driver() => format!("none that the {driver} shows to this process"),
         (Ok(_), 0) => "no NVIDIA GPU".to_owned(),
-        (Ok(_), _) if inventory.has_driver() => format!("none that the {} shows to this process", of_driver()),
         (Ok(_), there) => format!("{there} of NVIDIA's, without a driver"),
     }
 }
@@ -58,7 +55,7 @@ fn gpu_table(gpus: &[Seen]) -> String {
         let device = format!("cuda:{ordinal}");
         table.add_row(match seen {
             Ok(gpu) => row(device, gpu),
-            Err(problem) => vec![device, problem.to_string()],
+            Err(_) => vec![device, "cannot be taken up".to_owned()],
         });
     }
     trimmed(&table)
@@ -135,9 +132,20 @@ fn libraries(inventory: &Inventory) -> String {
 /// What is missing, a paragraph for each, and then what could be added. The second is of no interest without a GPU.
 fn lacking(inventory: &Inventory, columns: usize) -> Vec<String> {
     let problems = inventory.libraries.missing().into_iter().chain(inventory.gpus.as_ref().err().cloned());
-    let mut paragraphs: Vec<String> = problems.map(|problem| paragraph(&problem, columns)).collect();
+    let mut paragraphs: Vec<String> = problems.map(|problem| paragraph("", &problem, columns)).collect();
     if !paragraphs.is_empty() {
         paragraphs.insert(0, "Missing for NVIDIA GPUs:".to_owned());
+    }
+    for (ordinal, seen) in inventory.gpus.iter().flatten().enumerate() {
+        let of_it = format!("cuda:{ordinal}: ");
+        match seen {
+            Err(problem) => paragraphs.push(paragraph(&of_it, problem, columns)),
+            // Where the driver's part for video is not there, that is told below.
+            Ok(Properties { decoder: Err(problem), .. }) if !matches!(problem, CudaError::Missing { .. }) => {
+                paragraphs.push(paragraph(&of_it, problem, columns));
+            }
+            Ok(_) => {}
+        }
     }
     let optional = inventory.libraries.iter().filter_map(|(component, state)| {
         let (remedy, reason) = (component.optional_remedy()?, state.reason()?);
@@ -151,10 +159,10 @@ fn lacking(inventory: &Inventory, columns: usize) -> Vec<String> {
     paragraphs
 }
 
-fn paragraph(problem: &CudaError, columns: usize) -> String {
+fn paragraph(of_it: &str, problem: &CudaError, columns: usize) -> String {
     match problem {
-        CudaError::Missing { what, reason, remedy } => item(&format!("{what} ({reason})"), remedy, columns),
-        other => wrapped(&other.to_string(), 2, columns),
+        CudaError::Missing { what, reason, remedy } => item(&format!("{of_it}{what} ({reason})"), remedy, columns),
+        other => wrapped(&format!("{of_it}{other}"), 2, columns),
     }
 }
 

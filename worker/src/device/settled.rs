@@ -1,0 +1,117 @@
+//! What was chosen, ready to run models.
+
+use super::{Chosen, DeviceWish, ThisMachine, choose, gpu_places};
+use crate::error::Result;
+use crate::infer::{InferencePool, OnDevice};
+use framefleet_models::cuda::{CudaDevice, CudaSettings};
+use framefleet_models::device::Device;
+use framefleet_models::{ModelError, Runtime};
+use framefleet_native::cuda::libraries::{Component, State};
+use framefleet_native::cuda::nvdec::{self, Capabilities, Chroma, Codec};
+use framefleet_native::cuda::{CudaError, Gpu, Libraries};
+use framefleet_native::ffmpeg::hardware::{Asked, Hardware};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// How a GPU runs models, where one is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GpuWish {
+    /// The most frames at once.
+    pub largest_batch: usize,
+    /// The same detections every time.
+    pub deterministic: bool,
+}
+
+/// Where models run in this process.
+#[derive(Debug, Clone)]
+pub struct Settled {
+    pub runtime: Runtime,
+    on: Option<OnDevice>,
+}
+
+/// Chooses, tells the user why a GPU that is there is not used, and loads the build of ONNX Runtime that goes with the choice.
+pub fn settle(wish: DeviceWish, gpu: GpuWish) -> Result<Settled> {
+    let note = match choose(wish, &ThisMachine)? {
+        Chosen::Cpu { note } => note,
+        Chosen::Cuda(found) => match on_gpu(found, gpu) {
+            Ok(settled) => return Ok(settled),
+            Err(problem) => match wish {
+                DeviceWish::Auto => Some(not_used(&problem)),
+                DeviceWish::Cpu | DeviceWish::Cuda(_) => return Err(problem.into()),
+            },
+        },
+    };
+    if let Some(note) = note {
+        tracing::warn!("{note}");
+    }
+    Ok(Settled { runtime: Runtime::load()?, on: None })
+}
+
+fn not_used(problem: &ModelError) -> String {
+    format!("the CPU is used, since the GPU cannot be: {problem} (--device cpu does not look)")
+}
+
+fn on_gpu(gpu: Arc<Gpu>, wish: GpuWish) -> std::result::Result<Settled, ModelError> {
+    let settings = CudaSettings {
+        largest_batch: wish.largest_batch,
+        deterministic: wish.deterministic,
+        tensorrt: has_tensorrt().then(engines_folder).flatten(),
+    };
+    let device = CudaDevice::new(Arc::clone(&gpu), settings)?;
+    let runtime = Runtime::load_for_gpu()?;
+    let hardware = match decoder_of(gpu) {
+        Ok(hardware) => Some(hardware),
+        Err(problem) => {
+            tracing::warn!("all videos are decoded in software: {problem}");
+            None
+        }
+    };
+    let device: Arc<dyn Device> = Arc::new(device);
+    tracing::info!(
+        device = device.name(),
+        gpu = device.description(),
+        runtime = runtime.version(),
+        "models run on a GPU"
+    );
+    Ok(Settled { runtime: runtime.on(Arc::clone(&device)), on: Some(OnDevice { device, hardware }) })
+}
+
+fn has_tensorrt() -> bool {
+    let libraries = Libraries::load(&gpu_places());
+    matches!(libraries.of(Component::TensorRt), State::Found { .. })
+}
+
+/// `None` where the user has no folder for such.
+fn engines_folder() -> Option<PathBuf> {
+    framefleet_native::cuda::cache_folder().map(|caches| caches.join("tensorrt"))
+}
+
+fn decoder_of(gpu: Arc<Gpu>) -> std::result::Result<Arc<Hardware>, CudaError> {
+    let capabilities = nvdec::capabilities(&gpu)?;
+    let engines = capabilities.engines();
+    Hardware::new(gpu, engines, Box::new(move |asked| can_decode(&capabilities, asked)))
+}
+
+fn can_decode(capabilities: &Capabilities, asked: &Asked<'_>) -> std::result::Result<(), String> {
+    let codec = match asked.codec {
+        "h264" => Codec::H264,
+        "hevc" => Codec::Hevc,
+        "vp8" => Codec::Vp8,
+        "vp9" => Codec::Vp9,
+        "av1" => Codec::Av1,
+        other => return Err(format!("nobody asked what this GPU's decoder does with {other}")),
+    };
+    capabilities.can_decode(codec, Chroma::Yuv420, asked.depth, (asked.width, asked.height))
+}
+
+impl Settled {
+    /// Threads that look at frames: so many on the CPU, and one for a device.
+    pub fn pool(&self, threads: usize) -> Result<InferencePool> {
+        self.on.clone().map_or_else(|| InferencePool::start(threads), InferencePool::on_device)
+    }
+
+    /// As `--device` calls it.
+    pub fn name(&self) -> &str {
+        self.on.as_ref().map_or("cpu", |on| on.device.name())
+    }
+}
