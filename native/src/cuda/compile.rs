@@ -1,8 +1,7 @@
 //! Kernels for one architecture, made by NVRTC and kept on disk.
 
-use super::{error::CudaError, kernels::SOURCE};
+use super::{error::CudaError, kernels::SOURCE, libraries};
 use cudarc::nvrtc::{Ptx, result, sys};
-use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use sha2::{Digest, Sha256};
 use std::{
     env,
@@ -10,7 +9,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process,
-    sync::Once,
 };
 
 /// What a GPU loads.
@@ -21,9 +19,6 @@ pub struct Program {
 
 /// Nothing is fused: a product that is not rounded before it is added gives other bits than the CPU's path.
 const OPTIONS: [&str; 2] = ["--fmad=false", "--std=c++17"];
-
-/// Folders, separated by colons, that CUDA's libraries are looked for in before the system's own.
-const VARIABLE: &str = "FRAMEFLEET_CUDA_LIBRARIES";
 
 /// Compiles the kernels for GPUs of a compute capability, such as (9, 0), or finds what was compiled before: in
 /// `$XDG_CACHE_HOME/framefleet/kernels`, or `~/.cache/framefleet/kernels`.
@@ -81,14 +76,9 @@ struct Target {
 
 impl Nvrtc {
     fn load() -> Result<Self, CudaError> {
-        static PRELOADED: Once = Once::new();
-        PRELOADED.call_once(preload);
-        // SAFETY: loads the library, which runs no code of ours. Asked before any other call, since the binding ends the
-        // process where there is none.
-        if !unsafe { sys::is_culib_present() } {
-            return Err(missing(
-                "neither the system's loader nor $FRAMEFLEET_CUDA_LIBRARIES has libnvrtc.so".to_owned(),
-            ));
+        // Asked before any other call, since the binding ends the process where there is none.
+        if let Some(reason) = libraries::compiler().reason() {
+            return Err(missing(reason));
         }
         let mut version = (0, 0);
         // SAFETY: both are there to be written to.
@@ -128,34 +118,6 @@ impl Nvrtc {
         })?;
         compilation.image(target).map_err(failed)
     }
-}
-
-/// Loads the compiler and what it loads itself by their full names, so that they are found by their short ones later.
-fn preload() {
-    let folders = env::var_os(VARIABLE).unwrap_or_default();
-    for folder in env::split_paths(&folders).filter(|folder| folder.is_absolute()) {
-        let Some(compiler) = first_called(&folder, "libnvrtc.so") else { continue };
-        let libraries = first_called(&folder, "libnvrtc-builtins.so").into_iter().chain([compiler]);
-        for library in libraries {
-            // SAFETY: the libraries of the user's choice, which run no code of ours.
-            match unsafe { Library::open(Some(&library), RTLD_NOW | RTLD_GLOBAL) } {
-                Ok(library) => std::mem::forget(library),
-                Err(error) => tracing::debug!(library = %library.display(), %error, "not loaded"),
-            }
-        }
-        return;
-    }
-}
-
-/// The library of this name, whatever its version.
-fn first_called(folder: &Path, name: &str) -> Option<PathBuf> {
-    let mut found: Vec<PathBuf> = fs::read_dir(folder)
-        .ok()?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.file_name().and_then(|file| file.to_str()).is_some_and(|file| file.starts_with(name)))
-        .collect();
-    found.sort();
-    found.into_iter().next()
 }
 
 /// Compute capabilities that the compiler knows, each as major * 10 + minor.

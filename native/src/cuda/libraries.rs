@@ -71,9 +71,7 @@ impl Libraries {
     /// Loads what there is for the rest of the process's life, from, in this order: `$FRAMEFLEET_CUDA_LIBRARIES`; the folders
     /// of these places; wherever the system's loader looks. To be called before ONNX Runtime is loaded.
     pub fn load(places: &Places) -> Self {
-        let named = env::var_os(VARIABLE).unwrap_or_default();
-        let named = env::split_paths(&named).filter(|folder| !folder.as_os_str().is_empty());
-        let folders: Vec<PathBuf> = named.chain(places.folders.iter().cloned()).collect();
+        let folders = named_folders().into_iter().chain(places.folders.iter().cloned()).collect();
         Self::load_from(&Places { folders, onnxruntime: places.onnxruntime.clone() })
     }
 
@@ -145,6 +143,16 @@ impl FromIterator<(Component, State)> for Libraries {
         all.extend(states);
         Self(all)
     }
+}
+
+/// Loads the compiler of kernels alone, for who does without the rest. Where all were loaded before, it is there already.
+pub(super) fn compiler() -> State {
+    state_of(Component::Nvrtc, &Places { folders: named_folders(), onnxruntime: None })
+}
+
+fn named_folders() -> Vec<PathBuf> {
+    let named = env::var_os(VARIABLE).unwrap_or_default();
+    env::split_paths(&named).filter(|folder| !folder.as_os_str().is_empty()).collect()
 }
 
 /// `a, b and c`
