@@ -37,7 +37,8 @@ def yolo11n(out):
             module.forward = module.forward_split
     images = torch.zeros(2, 3, SIDE, SIDE)
     with torch.no_grad():
-        model(images)
+        outputs = model(images)
+        outputs = outputs[0] if isinstance(outputs, (list, tuple)) else outputs
         torch.onnx.export(
             model,
             (images,),
@@ -49,6 +50,9 @@ def yolo11n(out):
             dynamo=False,
         )
     made = onnx.load(out)
+    # The exporter takes all of them for open.
+    for dimension, value in list(zip(made.graph.output[0].type.tensor_type.shape.dim, outputs.shape))[1:]:
+        dimension.dim_value = value
     told = {"task": "detect", "names": str(yolo.names), "stride": "32", "batch": "1", "imgsz": str([SIDE, SIDE])}
     helper.set_model_props(made, {"description": "Ultralytics YOLO11n model, random weights", **told})
     onnx.checker.check_model(made)

@@ -1,7 +1,6 @@
 //! The GPU that is measured, and all that runs on it.
 
 use crate::monitor;
-use crate::rehearsal;
 use crate::{Failure, Options};
 use framefleet_models::check::{Checked, Report};
 use framefleet_models::cuda::{CudaDevice, CudaSettings};
@@ -15,7 +14,6 @@ use framefleet_worker::device::gpu_places;
 use nvml_wrapper::Nvml;
 use std::path::Path;
 use std::sync::Arc;
-use tempfile::TempDir;
 
 #[derive(Debug)]
 pub struct Card {
@@ -30,16 +28,14 @@ pub struct Card {
     pub hardware: Option<Arc<Hardware>>,
     pub libraries: Libraries,
     nvml: Option<Nvml>,
-    /// The pretended driver.
-    rehearsal: Option<TempDir>,
+    is_pretended: bool,
 }
 
 impl Card {
     /// In this order, since whoever comes later asks for what is loaded before.
     pub fn open(options: &Options) -> Result<Self, Failure> {
-        let rehearsal = options.rehearse.then(rehearsal::pretend_a_gpu).transpose()?;
         let libraries = Libraries::load(&gpu_places());
-        let is_real = rehearsal.is_none();
+        let is_real = !options.rehearse;
         if is_real && let Some(missing) = libraries.missing().into_iter().next() {
             return Err(missing.into());
         }
@@ -58,7 +54,7 @@ impl Card {
             hardware: is_real.then(|| hardware(&gpu)).transpose()?,
             libraries,
             nvml: if is_real { Nvml::init().ok() } else { None },
-            rehearsal,
+            is_pretended: options.rehearse,
             gpu,
         })
     }
@@ -74,7 +70,7 @@ impl Card {
     }
 
     pub fn is_pretended(&self) -> bool {
-        self.rehearsal.is_some()
+        self.is_pretended
     }
 
     /// A model as the pipeline has it, on a device.

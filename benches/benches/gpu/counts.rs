@@ -28,7 +28,9 @@ pub fn install() -> Result<(), Failure> {
 }
 
 pub fn reset() {
-    [&COUNTS.inferred, &COUNTS.on_nvdec, &COUNTS.in_software].map(|count| count.store(0, Ordering::Relaxed));
+    for count in [&COUNTS.inferred, &COUNTS.on_nvdec, &COUNTS.in_software] {
+        count.store(0, Ordering::Relaxed);
+    }
     COUNTS.batches.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }
 
@@ -38,8 +40,7 @@ pub fn inferred() -> u64 {
 
 /// Of the frames that were decoded in segments that have ended, the share that was not decoded on NVDEC.
 pub fn software_share() -> f64 {
-    let [nvdec, software] =
-        [&COUNTS.on_nvdec, &COUNTS.in_software].map(|count| count.load(Ordering::Relaxed) as f64);
+    let [nvdec, software] = [&COUNTS.on_nvdec, &COUNTS.in_software].map(|count| count.load(Ordering::Relaxed) as f64);
     if nvdec + software > 0.0 { software / (nvdec + software) } else { 0.0 }
 }
 

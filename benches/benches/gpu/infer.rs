@@ -27,7 +27,9 @@ pub fn rate(card: &Card, serving: &Serving, frames: &[Frame], span: Duration) ->
     session.finish(&mut |_| ())?;
     let (start, mut done, mut times) = (Instant::now(), 0, StageTimes::default());
     let mut finish = |session: &mut Box<dyn BatchSession>| -> Result<(), Failure> {
-        let batch = session.finish(&mut |detections| drop(std::hint::black_box(detections)))?;
+        let batch = session.finish(&mut |detections| {
+            std::hint::black_box(detections);
+        })?;
         times.preprocess += batch.preprocess;
         times.infer += batch.infer;
         times.postprocess += batch.postprocess;
@@ -46,7 +48,10 @@ pub fn rate(card: &Card, serving: &Serving, frames: &[Frame], span: Duration) ->
     (0..under_way).try_for_each(|_| finish(&mut session))?;
     let frames_per_second = done as f64 / start.elapsed().as_secs_f64();
     serving.give_back(session);
-    Ok(Inferred { frames_per_second, beside_the_model: beside_the_model(times.preprocess, times.infer, times.postprocess) })
+    Ok(Inferred {
+        frames_per_second,
+        beside_the_model: beside_the_model(times.preprocess, times.infer, times.postprocess),
+    })
 }
 
 /// Those of the model's own.

@@ -86,9 +86,14 @@ impl Options {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+    let options = Options::parse();
+    let ended = if options.rehearse && options.make_clips.is_none() && !rehearsal::is_on() {
+        rehearsal::start()
+    } else {
+        run(&options).map(|alike| if alike { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    };
+    match ended {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE

@@ -15,7 +15,7 @@ use framefleet_contract::volume::Volume;
 use framefleet_fetch::AddressRules;
 use framefleet_models::{Serving, Thresholds};
 use framefleet_native::ffmpeg::limits::Limits;
-use framefleet_worker::infer::InferencePool;
+use framefleet_worker::infer::{InferencePool, OnDevice};
 use framefleet_worker::interrupt::Stop;
 use framefleet_worker::job::{self, Accepted, Job, Planning};
 use framefleet_worker::pipeline::{self, Detected, Detection};
@@ -52,11 +52,12 @@ pub fn run(card: &Card, serving: &Arc<Serving>, video: &Path, sources: usize, fr
     let results = tempfile::tempdir()?;
     let volume = Volume::open(results.path())?;
     let jobs = (0..sources).map(|source| planned(&volume, serving, video, source)).collect::<Result<Vec<_>, _>>()?;
-    let pool = InferencePool::on_device(Arc::clone(&card.device))?;
+    let pool =
+        InferencePool::on_device(OnDevice { device: Arc::clone(&card.device), hardware: card.hardware.clone() })?;
     serving.warm(1, None)?;
     counts::reset();
     let thresholds = &thresholds(serving);
-    let detect = |job: &Planned| detect(card, serving, &pool, job, thresholds);
+    let detect = |job: &Planned| detect(serving, &pool, job, thresholds);
     let all = || {
         thread::scope(|scope| {
             let calls: Vec<_> = jobs.iter().map(|job| scope.spawn(|| detect(job))).collect();
@@ -80,8 +81,7 @@ fn planned(volume: &Volume, serving: &Serving, video: &Path, source: usize) -> R
     let model = &serving.checked().model;
     let defaults = &model.manifest.defaults;
     let tracker = ByteTrackSettings::default();
-    let settings =
-        Settings { confidence: defaults.confidence, iou: defaults.iou, every: 1, classes: None, tracker };
+    let settings = Settings { confidence: defaults.confidence, iou: defaults.iou, every: 1, classes: None, tracker };
     let model = ModelRef { name: model.name.clone(), sha256: model.sha256.clone() };
     let id = JobId::new(format!("source-{source}"))?;
     let file = Source::File(source::identify(video)?);
@@ -95,7 +95,6 @@ fn planned(volume: &Volume, serving: &Serving, video: &Path, source: usize) -> R
 }
 
 fn detect(
-    card: &Card,
     serving: &Arc<Serving>,
     pool: &InferencePool,
     job: &Planned,
@@ -111,7 +110,6 @@ fn detect(
         thresholds,
         recorded: None,
         every: 1,
-        hardware: card.hardware.as_ref(),
     };
     let progress = Progress::new(&Display::Hidden, "detecting", "a source", 0);
     Ok(pipeline::detect(&work, pool, &progress, &Stop::default())?)

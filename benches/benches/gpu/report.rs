@@ -30,8 +30,14 @@ pub fn heading(card: &Card) -> Result<String, Failure> {
     let memory = card.gpu.memory()?;
     let versions: Vec<String> =
         card.versions().into_iter().map(|(name, version)| format!("{name} {version}")).collect();
-    writeln!(text, "{}: {}, {:.0} GiB, driver {driver}, {}.", String::from_utf8_lossy(&date).trim(), card.gpu.name(),
-        memory.total as f64 / f64::from(1 << 30), versions.join(", "))?;
+    writeln!(
+        text,
+        "{}: {}, {:.0} GiB, driver {driver}, {}.",
+        String::from_utf8_lossy(&date).trim(),
+        card.gpu.name(),
+        memory.total as f64 / f64::from(1 << 30),
+        versions.join(", ")
+    )?;
     writeln!(text, "\n{}.", machine::describe())?;
     Ok(text)
 }
@@ -42,24 +48,35 @@ pub fn of_pictures(compared: &[Compared]) -> String {
         |---|---|---|---|---|\n"
         .to_owned();
     for pictures in compared {
-        let shown = |difference: Difference| {
-            format!("{:.4}, {:.4}", 255.0 * difference.mean, 255.0 * difference.greatest)
-        };
+        let shown =
+            |difference: Difference| format!("{:.4}, {:.4}", 255.0 * difference.mean, 255.0 * difference.greatest);
         let Compared { codec, frames, kernel, software } = *pictures;
-        text.push_str(&format!("| {} | {frames} | {} | {} | {} |\n", codec.title(), shown(kernel), shown(software),
-            met(pictures.is_alike())));
+        text.push_str(&format!(
+            "| {} | {frames} | {} | {} | {} |\n",
+            codec.title(),
+            shown(kernel),
+            shown(software),
+            met(pictures.is_alike())
+        ));
     }
     text
 }
 
 pub fn of_latencies(latencies: &[Latency]) -> String {
-    let mut text = format!("### From a packet to tracks\n\nOne source, one picture at a time; milliseconds, the median of all \
+    let mut text = format!(
+        "### From a packet to tracks\n\nOne source, one picture at a time; milliseconds, the median of all \
         pictures and the least and greatest. The goal is less than {LATENCY_MS} ms at the median.\n\n\
-        | | | ms | met |\n|---|---|---|---|\n");
+        | | | ms | met |\n|---|---|---|---|\n"
+    );
     for latency in latencies {
         for (codec, milliseconds) in &latency.by_codec {
             let series: Series = milliseconds.iter().copied().collect();
-            let row = format!("| {} | {} | {series} | {} |\n", latency.model, codec.title(), met(series.median() < LATENCY_MS));
+            let row = format!(
+                "| {} | {} | {series} | {} |\n",
+                latency.model,
+                codec.title(),
+                met(series.median() < LATENCY_MS)
+            );
             text.push_str(&row);
         }
     }
@@ -67,9 +84,11 @@ pub fn of_latencies(latencies: &[Latency]) -> String {
 }
 
 pub fn of_table(measured: &Measured, repeats: u32) -> String {
-    let mut text = format!("### Decoding and models by themselves\n\nMedians of {repeats}, least and greatest in parentheses.\n\n\
+    let mut text = format!(
+        "### Decoding and models by themselves\n\nMedians of {repeats}, least and greatest in parentheses.\n\n\
         | decoding | frames/s | NVDEC busy | processor, ms/frame | compressed, KB/frame | received, KB/frame |\n\
-        |---|---|---|---|---|---|\n");
+        |---|---|---|---|---|---|\n"
+    );
     for cell in &measured.cells {
         text.push_str(&decoding(cell));
     }
@@ -100,17 +119,22 @@ fn decoding(cell: &Sources) -> String {
 }
 
 fn of_model(model: &ByItself, index: usize, cells: &[Sources]) -> String {
-    let mut text = format!("\n### End to end: {}\n\n\
+    let mut text = format!(
+        "\n### End to end: {}\n\n\
         | | frames/s | over the lesser of decoding and the model | met | GPU busy | NVDEC busy | processor, ms/frame | met | \
         received, KB/frame | beside the model | met | batches: frames in them |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n",
-        model.name);
+        model.name
+    );
     for cell in cells {
         text.push_str(&end_to_end(model, cell, &cell.runs[index]));
     }
     for cell in cells.iter().filter(|cell| cell.runs[index].iter().any(|run| run.software_share > 0.0)) {
         let share = cell.runs[index].iter().map(|run| 100.0 * run.software_share).fold(0.0, f64::max);
-        text.push_str(&format!("\n**{share:.0} % of the frames of {} × {} were decoded in software.**\n", cell.sources,
-            cell.codec.title()));
+        text.push_str(&format!(
+            "\n**{share:.0} % of the frames of {} × {} were decoded in software.**\n",
+            cell.sources,
+            cell.codec.title()
+        ));
     }
     text
 }

@@ -50,7 +50,8 @@ pub fn measure(card: &Card, clips: &Clips, options: &Options) -> Result<Measured
     let servings: Vec<Arc<Serving>> =
         options.models.iter().map(|onnx| card.serving(onnx, &card.device)).collect::<Result<_, _>>()?;
     let frames = first_frames(card, clips, options)?;
-    let mut models: Vec<ByItself> = servings.iter().map(|serving| by_itself(card, serving)).collect::<Result<_, _>>()?;
+    let mut models: Vec<ByItself> =
+        servings.iter().map(|serving| by_itself(card, serving)).collect::<Result<_, _>>()?;
     let mut cells = cells(clips, options)?;
     let span = if card.is_pretended() { SHORT_SPAN } else { SPAN };
     for repeat in 1..=options.repeats {

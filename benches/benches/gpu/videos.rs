@@ -75,7 +75,8 @@ impl Clips {
         if path.is_file() {
             return Ok(path);
         }
-        Err(format!("{} is not there: --make-clips VIDEO makes it, which needs the program ffmpeg", path.display()).into())
+        Err(format!("{} is not there: --make-clips VIDEO makes it, which needs the program ffmpeg", path.display())
+            .into())
     }
 
     /// Makes what is missing.
@@ -86,9 +87,9 @@ impl Clips {
             self.encode(source, codec, &[], &once)?;
             self.encode(source, codec, &["-bf", "0"], &self.place(codec, Clip::InOrder))?;
             for times in TIMES.into_iter().filter(|times| *times > 1 && !self.small) {
-                let loops = (times - 1).to_string();
-                let input = [&["-stream_loop", &loops, "-i"][..], &[&once.to_string_lossy()]].concat();
-                ffmpeg(&[&input[..], &["-map", "0:v:0", "-c", "copy"]].concat(), &self.place(codec, Clip::Times(times)))?;
+                let (loops, once) = ((times - 1).to_string(), once.to_string_lossy());
+                let arguments = ["-stream_loop", &loops, "-i", &once, "-map", "0:v:0", "-c", "copy"];
+                ffmpeg(&arguments, &self.place(codec, Clip::Times(times)))?;
             }
         }
         Ok(())

@@ -86,8 +86,7 @@ impl Asked {
         println!("|---|---|---|---|---|---|---|");
         let mut all = true;
         for (model, video) in &self.pairs {
-            let [a, b] = [(&self.one, "one"), (&self.other, "other")].map(|(how, name)| self.run(model, video, how, name));
-            let (a, b) = (a?, b?);
+            let (a, b) = (self.run(model, video, &self.one)?, self.run(model, video, &self.other)?);
             let (there, back) = (share_found(&a.rows, &b.rows, DEMAND), share_found(&b.rows, &a.rows, DEMAND));
             let apart = a.tracks.abs_diff(b.tracks) as f64;
             let agree = there >= SHARE && back >= SHARE && apart <= TRACKS * b.tracks as f64;
@@ -109,8 +108,10 @@ impl Asked {
         Ok(all)
     }
 
-    fn run(&self, model: &Path, video: &Path, how: &[String], name: &str) -> Result<Found, Failure> {
+    /// In a folder of its own for each way to run, so that one that ran before is not run again.
+    fn run(&self, model: &Path, video: &Path, how: &[String]) -> Result<Found, Failure> {
         let mut command = Command::new(&self.program);
+        let name = how.concat().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
         command.arg("run").arg(video).arg("--model").arg(model).arg("--out").arg(self.folder.join(name));
         command.args(["--json", "--confidence", CONFIDENCE]).args(how).stderr(Stdio::inherit());
         let output = command.output()?;
