@@ -34,9 +34,9 @@ pub const FRAMES: u32 = 300;
 /// A keyframe every four seconds; groups of pictures are closed, as streams for many readers are.
 const GROUP: u32 = 100;
 /// What clips there are.
-const TIMES: [u32; 3] = [1, 3, 8];
+const TIMES: [u32; 3] = [1, 2, 8];
 /// All sources of a measurement together have about so many frames, which are some seconds.
-const TOGETHER: usize = 24_000;
+const TOGETHER: usize = 20_000;
 
 impl Codec {
     pub fn title(self) -> &'static str {
@@ -46,10 +46,11 @@ impl Codec {
         }
     }
 
-    fn encoder(self) -> [&'static str; 4] {
+    /// At the bit rates of cameras of this size.
+    fn encoder(self) -> [&'static str; 6] {
         match self {
-            Self::H264 => ["-c:v", "libx264", "-x264-params", "open-gop=0:scenecut=0"],
-            Self::Hevc => ["-c:v", "libx265", "-x265-params", "open-gop=0:scenecut=0:log-level=error"],
+            Self::H264 => ["-c:v", "libx264", "-b:v", "4M", "-x264-params", "open-gop=0:scenecut=0"],
+            Self::Hevc => ["-c:v", "libx265", "-b:v", "2500k", "-x265-params", "open-gop=0:scenecut=0:log-level=error"],
         }
     }
 }
