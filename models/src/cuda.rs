@@ -16,7 +16,7 @@ use crate::{
     heads::Head,
     manifest::{HeadFamily, Manifest},
 };
-use framefleet_native::cuda::{CudaError, Gpu, GpuModelError, Kernels, Provider, Queue};
+use framefleet_native::cuda::{CudaError, Gpu, GpuModelError, Kernels, Provider, Queue, beside_recordings};
 use session::CudaSession;
 use std::{path::PathBuf, sync::Arc};
 use tensorrt::Upgrade;
@@ -78,11 +78,14 @@ impl CudaDevice {
     fn load_session(&self, runtime: &Runtime, model: &Model, buckets: &Buckets) -> Result<CudaSession, ModelError> {
         let queue = Queue::new(&self.gpu, &self.kernels)?;
         let deterministic = self.settings.deterministic;
+        // It takes memory, and waits.
+        let _beside = beside_recordings();
         let load = |provider| CudaSession::load(runtime, model, buckets.clone(), &queue, provider);
         if self.on_host {
             return load(Provider::Host);
         }
-        if gives_fixed_shapes(model.manifest.head) {
+        // What TensorRT takes over soon is not worth it, and building its engine would spoil every recording.
+        if self.settings.tensorrt.is_none() && gives_fixed_shapes(model.manifest.head) {
             match load(Provider::Cuda { deterministic, graphs: true }) {
                 Err(error @ (ModelError::InferenceFailed { .. } | ModelError::Invalid { .. })) => {
                     tracing::info!(model = model.name, %error, "no CUDA graphs");

@@ -3,6 +3,7 @@
 use super::failed;
 use crate::{
     ModelError,
+    device::IN_FLIGHT,
     heads::{DeviceOutput, Head, Wanted},
     letterbox::Size,
     manifest::{InputElement, Layout, Manifest},
@@ -91,6 +92,24 @@ impl Prepared {
             Some(batch) => Ok(batch),
             None => self.make(model, manifest, name, pictures),
         }
+    }
+
+    /// Makes all batches that can be under way, and records the model's run on each.
+    pub fn record(
+        &mut self,
+        model: &mut GpuModel,
+        manifest: &Manifest,
+        name: &str,
+        buckets: &[usize],
+    ) -> Result<(), ModelError> {
+        for (bucket, pictures) in buckets.iter().enumerate() {
+            for _ in 0..IN_FLIGHT {
+                let mut batch = self.make(model, manifest, name, *pictures)?;
+                batch.record(model).map_err(failed(name))?;
+                self.give_back(bucket, batch);
+            }
+        }
+        Ok(())
     }
 
     pub fn give_back(&mut self, bucket: usize, batch: Batch) {

@@ -11,6 +11,7 @@ use crate::{
     known_picture::KnownPicture,
     letterbox::Letterbox,
     manifest::Manifest,
+    preprocess::DevicePreprocessor,
     select::Found,
 };
 use framefleet_contract::detection::Detection;
@@ -30,6 +31,8 @@ pub struct CudaSession {
     prepared: Vec<Prepared>,
     under_way: VecDeque<Started>,
     replacement: Option<Replacement>,
+    /// The thread that it is for has it: what it does from now on can be recorded.
+    has_begun: bool,
     values: Values,
     survivors: Vec<Survivor>,
     candidates: Vec<Candidate>,
@@ -38,8 +41,8 @@ pub struct CudaSession {
 
 /// Each has memory for a few batches.
 const SIZES: usize = 2;
-/// Runs of each size of batch before it counts as warm: a graph is recorded in the second, and played from the third on.
-const WARM_UP_RUNS: usize = 3;
+/// Runs of each size of batch before it counts as warm: in the first two, ONNX Runtime takes memory.
+const WARM_UP_RUNS: usize = 2;
 
 #[derive(Debug)]
 struct Started {
@@ -74,6 +77,7 @@ impl CudaSession {
             prepared: Vec::new(),
             under_way: VecDeque::with_capacity(IN_FLIGHT),
             replacement: None,
+            has_begun: false,
             values: Values::default(),
             survivors: Vec::new(),
             candidates: Vec::new(),
@@ -134,10 +138,39 @@ impl CudaSession {
         }
         // Before there is more, since it is of the GPU's memory.
         self.prepared.truncate(SIZES - 1);
-        let fixed = gives_fixed_shapes(self.manifest.head);
-        let Self { name, manifest, model, buckets, .. } = self;
-        self.prepared.insert(0, Prepared::new(model, manifest, name, &like, buckets.sizes(), fixed)?);
+        let prepared = self.recorded(&like)?;
+        self.prepared.insert(0, prepared);
         Ok(())
+    }
+
+    /// With graphs of all its batches, where they can be recorded; where that fails, the model goes on without.
+    fn recorded(&mut self, like: &DevicePreprocessor) -> Result<Prepared, ModelError> {
+        let Self { name, manifest, model, buckets, .. } = self;
+        let fixed = gives_fixed_shapes(manifest.head);
+        let mut prepared = Prepared::new(model, manifest, name, like, buckets.sizes(), fixed)?;
+        if !model.records() {
+            return Ok(prepared);
+        }
+        match prepared.record(model, manifest, name, buckets.sizes()) {
+            Err(error @ (ModelError::InferenceFailed { .. } | ModelError::Invalid { .. })) => {
+                tracing::info!(model = *name, %error, "no CUDA graphs");
+                drop(prepared);
+                model.give_up_recording()?;
+                Prepared::new(model, manifest, name, like, buckets.sizes(), fixed)
+            }
+            other => other.map(|()| prepared),
+        }
+    }
+
+    /// What was made before belongs to the thread that loaded the model, to which ONNX Runtime keeps what it records.
+    fn begin_on_this_thread(&mut self) {
+        if !self.has_begun {
+            self.has_begun = true;
+            self.model.begin_to_record();
+            if self.model.records() {
+                self.prepared.clear();
+            }
+        }
     }
 
     fn turn_to_replacement(&mut self) {
@@ -158,6 +191,7 @@ impl BatchSession for CudaSession {
 
     fn start(&mut self, pictures: &[ToDetect<'_>]) -> Result<(), ModelError> {
         self.turn_to_replacement();
+        self.begin_on_this_thread();
         let pictures = pictures.iter().map(|picture| Ok((memory_of(picture)?, picture.thresholds)));
         self.begin(pictures.collect::<Result<_, ModelError>>()?)
     }

@@ -14,6 +14,7 @@ use super::model::{GpuModel, GpuModelError, failed};
 use super::picture::DevicePicture;
 use super::pinned::Pinned;
 use super::queue::Queue;
+use super::recording::alone;
 use super::stacked::StackedPlanes;
 use crate::picture::Picture;
 use cudarc::driver::{CudaEvent, CudaSlice, DevicePtr, result};
@@ -147,6 +148,8 @@ struct Survivors {
 
 /// Those that are copied back with the count, without knowing how many there are. The rest, if any, comes later.
 const FIRST_SURVIVORS: usize = 4096;
+/// Two runs take what memory they need, and the third is recorded (`cuda_execution_provider.h` of ONNX Runtime).
+const RUNS_UNTIL_RECORDED: usize = 3;
 /// Of the count, in front of the survivors.
 const COUNT_BYTES: usize = size_of::<u32>();
 /// Where a picture's planes begin.
@@ -174,7 +177,7 @@ impl Batch {
         }
         let outputs = bind_outputs(&mut binding, &allocator, shape).map_err(failed)?;
         let options = match &outputs {
-            Outputs::Bound(_) => model.options_of_a_graph(),
+            Outputs::Bound(_) => model.options_of_a_batch(),
             Outputs::Loose => model.options_of_one_run(),
         };
         let table = Transfer::new(&queue, shape.pictures * size_of::<PictureParameters>())?;
@@ -220,6 +223,17 @@ impl Batch {
             _ => self.copy_outputs()?,
         }
         self.marks[3].record(&self.queue.stream).map_err(&mark)?;
+        Ok(())
+    }
+
+    /// Runs the model on whatever is in the input until its run is recorded, where the model records: ONNX Runtime does so in
+    /// the third. Meanwhile no other thread takes memory or waits for the GPU.
+    pub fn record(&mut self, model: &mut GpuModel) -> Result<(), GpuModelError> {
+        let _alone = alone();
+        for _ in 0..RUNS_UNTIL_RECORDED {
+            self.run(model)?;
+            self.queue.stream.synchronize().map_err(CudaError::of("record a graph"))?;
+        }
         Ok(())
     }
 

@@ -32,7 +32,7 @@ pub enum Provider<'a> {
     Cuda {
         /// The same result every time, whatever it costs: no TF32, and always the same algorithms.
         deterministic: bool,
-        /// Launches the whole model at once, as it was launched the first time.
+        /// Can launch the whole model at once, as it was launched when it was recorded.
         graphs: bool,
     },
     /// TensorRT in half precision, and CUDA's kernels for what it cannot do.
@@ -52,7 +52,12 @@ pub struct GpuModel {
     // Before the queue, whose stream it uses to its end.
     pub(super) session: Session,
     pub(super) queue: Queue,
-    pub(super) graphs: bool,
+    /// Made to record graphs.
+    can_record: bool,
+    /// The session asks in each run which graph it is.
+    has_graphs: bool,
+    /// Runs of batches that are made from now on are recorded.
+    records: bool,
     pub(super) runs_on_host: bool,
     next_graph: u32,
 }
@@ -67,9 +72,17 @@ impl GpuModel {
     ) -> Result<Self, GpuModelError> {
         let session =
             session(environment, model, queue, provider).map_err(|error| failed(queue, "load a model", &error))?;
-        let graphs = matches!(provider, Provider::Cuda { graphs: true, .. });
+        let can_record = matches!(provider, Provider::Cuda { graphs: true, .. });
         let runs_on_host = matches!(provider, Provider::Host);
-        Ok(Self { session, queue: queue.clone(), graphs, runs_on_host, next_graph: 1 })
+        Ok(Self {
+            session,
+            queue: queue.clone(),
+            can_record,
+            has_graphs: can_record,
+            records: false,
+            runs_on_host,
+            next_graph: 1,
+        })
     }
 
     /// Memory on the device that is ONNX Runtime's own, so that it takes and gives tensors without copying them.
@@ -82,12 +95,28 @@ impl GpuModel {
         Allocator::new(&self.session, info)
     }
 
-    /// For runs that always take the same memory, and are launched as one from the third on where graphs are wanted.
-    pub(super) fn options_of_a_graph(&mut self) -> ort::Result<RunOptions> {
-        let mut options = RunOptions::new()?;
+    /// Lets the runs of batches that are made from now on be recorded, as far as the provider can: by the thread that will
+    /// run them, which alone ONNX Runtime lets play what it recorded. See [`Batch::record`](super::Batch::record).
+    pub fn begin_to_record(&mut self) {
+        self.records = self.can_record;
+    }
+
+    pub fn records(&self) -> bool {
+        self.records
+    }
+
+    /// Goes on without graphs after a recording failed. Batches that were made for it are no use any more.
+    pub fn give_up_recording(&mut self) -> Result<(), CudaError> {
+        (self.can_record, self.records) = (false, false);
+        self.queue.end_recording()
+    }
+
+    /// For runs that always take the same memory.
+    pub(super) fn options_of_a_batch(&mut self) -> ort::Result<RunOptions> {
+        let mut options = self.options_of_one_run()?;
         // Whoever takes the outputs waits for them on the stream.
         options.disable_device_sync()?;
-        if self.graphs {
+        if self.records {
             options.set("gpu_graph_id", self.next_graph.to_string())?;
             self.next_graph += 1;
         }
@@ -97,12 +126,15 @@ impl GpuModel {
     /// For a run after which the outputs are there at once.
     pub(super) fn options_of_one_run(&self) -> ort::Result<RunOptions> {
         let mut options = RunOptions::new()?;
-        if self.graphs {
-            options.set("gpu_graph_id", "-1")?;
+        if self.has_graphs {
+            options.set("gpu_graph_id", NOT_RECORDED)?;
         }
         Ok(options)
     }
 }
+
+/// What stands for no graph.
+const NOT_RECORDED: &str = "-1";
 
 fn session(
     environment: &Environment,

@@ -133,7 +133,7 @@ impl<'a> DeviceThread<'a> {
                 .collect();
             or_panic(|| loaded.session.start(&pictures))
         });
-        frames.iter().for_each(FrameToInfer::record);
+        frames.iter().for_each(FrameToInfer::keep_for_comparison);
         ::metrics::histogram!("framefleet_batch_frames").record(frames.len() as f64);
         self.under_way.push_back(Batch { frames, started });
         if let Some(Err(broken)) = outcome.map(|outcome| Broken::of(outcome, &serving)) {
@@ -296,7 +296,7 @@ impl Batch {
 
 impl FrameToInfer {
     /// Where it is time for one, a picture on a GPU is copied to the host: once a second.
-    fn record(&self) {
+    fn keep_for_comparison(&self) {
         let now = Instant::now();
         let Some(recorded) = self.source.recorded.as_ref().filter(|recorded| recorded.is_due(now)) else { return };
         let copy = self.decoded.frame.picture().is_none().then(|| self.decoded.frame.to_host());
