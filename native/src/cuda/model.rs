@@ -52,14 +52,19 @@ pub struct GpuModel {
     // Before the queue, whose stream it uses to its end.
     pub(super) session: Session,
     pub(super) queue: Queue,
-    /// Made to record graphs.
-    can_record: bool,
-    /// The session asks in each run which graph it is.
-    has_graphs: bool,
-    /// Runs of batches that are made from now on are recorded.
-    records: bool,
+    graphs: Graphs,
     pub(super) runs_on_host: bool,
-    next_graph: u32,
+}
+
+/// What a session does about CUDA graphs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Graphs {
+    /// It was made to know none.
+    Unknown,
+    /// It knows them, and each run says that it is none.
+    Known { can_record: bool },
+    /// Each batch that is made is one, of the next number.
+    Recorded { next: u32 },
 }
 
 impl GpuModel {
@@ -72,17 +77,12 @@ impl GpuModel {
     ) -> Result<Self, GpuModelError> {
         let session =
             session(environment, model, queue, provider).map_err(|error| failed(queue, "load a model", &error))?;
-        let can_record = matches!(provider, Provider::Cuda { graphs: true, .. });
+        let graphs = match provider {
+            Provider::Cuda { graphs: true, .. } => Graphs::Known { can_record: true },
+            Provider::Cuda { graphs: false, .. } | Provider::TensorRt { .. } | Provider::Host => Graphs::Unknown,
+        };
         let runs_on_host = matches!(provider, Provider::Host);
-        Ok(Self {
-            session,
-            queue: queue.clone(),
-            can_record,
-            has_graphs: can_record,
-            records: false,
-            runs_on_host,
-            next_graph: 1,
-        })
+        Ok(Self { session, queue: queue.clone(), graphs, runs_on_host })
     }
 
     /// Memory on the device that is ONNX Runtime's own, so that it takes and gives tensors without copying them.
@@ -98,16 +98,18 @@ impl GpuModel {
     /// Lets the runs of batches that are made from now on be recorded, as far as the provider can: by the thread that will
     /// run them, which alone ONNX Runtime lets play what it recorded. See [`Batch::record`](super::Batch::record).
     pub fn begin_to_record(&mut self) {
-        self.records = self.can_record;
+        if self.graphs == (Graphs::Known { can_record: true }) {
+            self.graphs = Graphs::Recorded { next: FIRST_GRAPH };
+        }
     }
 
     pub fn records(&self) -> bool {
-        self.records
+        matches!(self.graphs, Graphs::Recorded { .. })
     }
 
     /// Goes on without graphs after a recording failed. Batches that were made for it are no use any more.
     pub fn give_up_recording(&mut self) -> Result<(), CudaError> {
-        (self.can_record, self.records) = (false, false);
+        self.graphs = Graphs::Known { can_record: false };
         self.queue.end_recording()
     }
 
@@ -116,9 +118,9 @@ impl GpuModel {
         let mut options = self.options_of_one_run()?;
         // Whoever takes the outputs waits for them on the stream.
         options.disable_device_sync()?;
-        if self.records {
-            options.set("gpu_graph_id", self.next_graph.to_string())?;
-            self.next_graph += 1;
+        if let Graphs::Recorded { next } = &mut self.graphs {
+            options.set("gpu_graph_id", next.to_string())?;
+            *next += 1;
         }
         Ok(options)
     }
@@ -126,13 +128,15 @@ impl GpuModel {
     /// For a run after which the outputs are there at once.
     pub(super) fn options_of_one_run(&self) -> ort::Result<RunOptions> {
         let mut options = RunOptions::new()?;
-        if self.has_graphs {
+        if self.graphs != Graphs::Unknown {
             options.set("gpu_graph_id", NOT_RECORDED)?;
         }
         Ok(options)
     }
 }
 
+/// 0 is what runs are that say nothing.
+const FIRST_GRAPH: u32 = 1;
 /// What stands for no graph.
 const NOT_RECORDED: &str = "-1";
 
