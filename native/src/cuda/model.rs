@@ -115,26 +115,31 @@ impl GpuModel {
 
     /// For runs that always take the same memory.
     pub(super) fn options_of_a_batch(&mut self) -> ort::Result<RunOptions> {
-        let mut options = self.options_of_one_run()?;
-        // Whoever takes the outputs waits for them on the stream.
-        options.disable_device_sync()?;
-        if let Graphs::Recorded { next } = &mut self.graphs {
-            options.set("gpu_graph_id", next.to_string())?;
-            *next += 1;
-        }
-        Ok(options)
+        let Graphs::Recorded { next } = &mut self.graphs else { return unwaited(self.options_of_one_run()?) };
+        let mut options = RunOptions::new()?;
+        options.set(GRAPH_ID, next.to_string())?;
+        *next += 1;
+        unwaited(options)
     }
 
     /// For a run after which the outputs are there at once.
     pub(super) fn options_of_one_run(&self) -> ort::Result<RunOptions> {
         let mut options = RunOptions::new()?;
         if self.graphs != Graphs::Unknown {
-            options.set("gpu_graph_id", NOT_RECORDED)?;
+            options.set(GRAPH_ID, NOT_RECORDED)?;
         }
         Ok(options)
     }
 }
 
+/// Whoever takes the outputs waits for them on the stream.
+fn unwaited(mut options: RunOptions) -> ort::Result<RunOptions> {
+    options.disable_device_sync()?;
+    Ok(options)
+}
+
+/// ONNX Runtime's name for it.
+const GRAPH_ID: &str = "gpu_graph_id";
 /// 0 is what runs are that say nothing.
 const FIRST_GRAPH: u32 = 1;
 /// What stands for no graph.
