@@ -143,7 +143,7 @@ impl Device for CudaDevice {
         let session = self.load_fitting(runtime, model, largest)?;
         // A second session needs as much memory again.
         let has_room = session.buckets().largest() >= self.buckets(&model.manifest, self.largest_batch()).largest();
-        let upgrade = self.settings.tensorrt.clone().filter(|_| has_room && !self.on_host);
+        let upgrade = self.settings.tensorrt.clone().filter(|_| has_room);
         let upgrade = upgrade.map(|engines| Upgrade {
             runtime: runtime.clone(),
             model: model.clone(),
@@ -151,6 +151,7 @@ impl Device for CudaDevice {
             gpu: Arc::clone(&self.gpu),
             kernels: Arc::clone(&self.kernels),
             engines,
+            on_host: self.on_host,
         });
         Ok(Box::new(match upgrade {
             Some(upgrade) => session.replaced_by(upgrade.begin()),

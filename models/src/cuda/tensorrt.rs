@@ -27,6 +27,8 @@ pub struct Upgrade {
     pub gpu: Arc<Gpu>,
     pub kernels: Arc<Kernels>,
     pub engines: Engines,
+    /// Of a pretended GPU there is no engine: the CPU stands for it.
+    pub on_host: bool,
 }
 
 /// A session that will be there, unless it cannot be built.
@@ -80,7 +82,7 @@ impl Upgrade {
     fn session(&self, cache: &Path, profiles: &[String; 3]) -> Result<CudaSession, ModelError> {
         let stream = Stream::new(&self.gpu, &self.kernels)?;
         let profiles = profiles.each_ref().map(String::as_str);
-        let provider = Provider::TensorRt { cache, profiles };
+        let provider = if self.on_host { Provider::Host } else { Provider::TensorRt { cache, profiles } };
         CudaSession::load(&self.runtime, &self.model, self.buckets.clone(), &stream, provider)
     }
 
