@@ -91,7 +91,8 @@ impl Runtime {
         self.device.as_ref()
     }
 
-    pub(crate) fn environment(&self) -> &Environment {
+    /// ONNX Runtime's own, of which a process has one.
+    pub fn environment(&self) -> &Environment {
         &self.environment
     }
 
