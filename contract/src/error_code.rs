@@ -106,7 +106,7 @@ error_codes! {
     InferenceStalled = "INFERENCE_STALLED", Retry;
     /// There is no such GPU, or something that it needs is not installed.
     DeviceUnavailable = "DEVICE_UNAVAILABLE", Fatal;
-    /// The GPU's memory does not suffice, also with the smallest batch.
+    /// The GPU's memory does not suffice, also with half of the batch.
     DeviceMemory = "DEVICE_MEMORY", Retry;
     /// The GPU does not answer this process any more: the process ends and must be started again.
     DeviceLost = "DEVICE_LOST", Retry;

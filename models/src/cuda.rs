@@ -16,7 +16,7 @@ use crate::{
     heads::Head,
     manifest::{HeadFamily, Manifest},
 };
-use framefleet_native::cuda::{CudaError, Gpu, GpuModelError, Kernels, Provider, Queue};
+use framefleet_native::cuda::{CudaError, Gpu, GpuModelError, Kernels, Provider, Stream, beside_recordings};
 use session::CudaSession;
 use std::{path::PathBuf, sync::Arc};
 use tensorrt::Upgrade;
@@ -28,8 +28,17 @@ pub struct CudaSettings {
     pub largest_batch: usize,
     /// The same detections every time: all batches of one size, no TF32, and always the same algorithms.
     pub deterministic: bool,
-    /// Where TensorRT's engines are kept; `None` to do without.
-    pub tensorrt: Option<PathBuf>,
+    /// `None` to do without; not together with `deterministic`.
+    pub tensorrt: Option<Engines>,
+}
+
+/// TensorRT's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Engines {
+    /// Each is kept in a folder of its own in this one.
+    pub folder: PathBuf,
+    /// Of TensorRT, as it says itself: engines are for one alone.
+    pub version: String,
 }
 
 /// What is known to fill a GPU, and with inputs of 640 pixels takes half a GB of it.
@@ -74,23 +83,46 @@ impl CudaDevice {
         if self.settings.deterministic { buckets.only_the_largest() } else { buckets }
     }
 
-    /// CUDA graphs where they do: not for operations that CUDA has not, nor where outputs have no shape of their own.
+    /// CUDA graphs where they do: not for operations that CUDA has not, nor where inputs or outputs have no shape of their own.
     fn load_session(&self, runtime: &Runtime, model: &Model, buckets: &Buckets) -> Result<CudaSession, ModelError> {
-        let queue = Queue::new(&self.gpu, &self.kernels)?;
-        let deterministic = self.settings.deterministic;
-        let load = |provider| CudaSession::load(runtime, model, buckets.clone(), &queue, provider);
+        // It takes memory, and waits.
+        let _beside = beside_recordings();
+        // A stream for each attempt: whatever a failed one left on its own is no matter to the next.
+        let load = |provider| {
+            CudaSession::load(runtime, model, buckets.clone(), &Stream::new(&self.gpu, &self.kernels)?, provider)
+        };
         if self.on_host {
             return load(Provider::Host);
         }
-        if gives_fixed_shapes(model.manifest.head) {
+        let deterministic = self.settings.deterministic;
+        if self.settings.tensorrt.is_none() && has_fixed_shapes(&model.manifest) {
             match load(Provider::Cuda { deterministic, graphs: true }) {
-                Err(error @ (ModelError::InferenceFailed { .. } | ModelError::Invalid { .. })) => {
+                Err(error) if may_do_without_graphs(&error) => {
                     tracing::info!(model = model.name, %error, "no CUDA graphs");
                 }
                 other => return other,
             }
         }
         load(Provider::Cuda { deterministic, graphs: false })
+    }
+
+    /// With half of the pictures where memory does not suffice for all that are wanted; and one by one where the model does not
+    /// run on more, as some do whose batch is open.
+    fn load_fitting(&self, runtime: &Runtime, model: &Model, largest: usize) -> Result<CudaSession, ModelError> {
+        let buckets = self.buckets(&model.manifest, largest);
+        let smaller = match self.load_session(runtime, model, &buckets) {
+            Err(error) if error.is_out_of_memory() && largest == self.largest_batch() => {
+                let half = buckets.half().ok_or_else(|| error.clone())?;
+                tracing::warn!("{error}: trying with at most {half} pictures at once");
+                half
+            }
+            Err(error) if is_the_models_own(&error) && buckets.half().is_some() => {
+                tracing::warn!("{error}: trying with one picture at once");
+                1
+            }
+            other => return other,
+        };
+        self.load_session(runtime, model, &self.buckets(&model.manifest, smaller))
     }
 }
 
@@ -108,24 +140,18 @@ impl Device for CudaDevice {
     }
 
     fn load(&self, runtime: &Runtime, model: &Model, largest: usize) -> Result<Box<dyn BatchSession>, ModelError> {
-        let mut buckets = self.buckets(&model.manifest, largest);
-        let session = match self.load_session(runtime, model, &buckets) {
-            Err(error) if error.is_out_of_memory() && largest == self.largest_batch() => {
-                let half = buckets.half().ok_or_else(|| error.clone())?;
-                tracing::warn!("{error}: trying with at most {half} pictures at once");
-                buckets = self.buckets(&model.manifest, half);
-                self.load_session(runtime, model, &buckets)?
-            }
-            other => other?,
-        };
-        let upgrade = self.settings.tensorrt.as_deref().filter(|_| !self.settings.deterministic && !self.on_host);
-        let upgrade = upgrade.map(|cache| Upgrade {
+        let session = self.load_fitting(runtime, model, largest)?;
+        // A second session needs as much memory again.
+        let has_room = session.buckets().largest() >= self.buckets(&model.manifest, self.largest_batch()).largest();
+        let upgrade = self.settings.tensorrt.clone().filter(|_| has_room);
+        let upgrade = upgrade.map(|engines| Upgrade {
             runtime: runtime.clone(),
             model: model.clone(),
-            buckets,
+            buckets: session.buckets().clone(),
             gpu: Arc::clone(&self.gpu),
             kernels: Arc::clone(&self.kernels),
-            cache: cache.to_owned(),
+            engines,
+            on_host: self.on_host,
         });
         Ok(Box::new(match upgrade {
             Some(upgrade) => session.replaced_by(upgrade.begin()),
@@ -145,11 +171,26 @@ fn gives_fixed_shapes(family: HeadFamily) -> bool {
         )
 }
 
+fn has_fixed_shapes(manifest: &Manifest) -> bool {
+    // What is bound later than the first recording may lie where a graph works: so there is one size only.
+    let has_one_size = manifest.input.width.is_some() && manifest.input.height.is_some();
+    has_one_size && gives_fixed_shapes(manifest.head)
+}
+
+/// What ONNX Runtime refuses, and what the driver refused of a recording.
+fn may_do_without_graphs(error: &ModelError) -> bool {
+    is_the_models_own(error) || matches!(error, ModelError::Device(CudaError::Failed { .. }))
+}
+
+fn is_the_models_own(error: &ModelError) -> bool {
+    matches!(error, ModelError::InferenceFailed { .. } | ModelError::Invalid { .. })
+}
+
 /// Says of which model it was.
 fn failed(model: &str) -> impl Fn(GpuModelError) -> ModelError {
     move |error| match error {
         GpuModelError::Cuda(error) => ModelError::Device(error),
-        GpuModelError::Onnx(problem) => ModelError::InferenceFailed {
+        GpuModelError::Onnx(problem) | GpuModelError::Shape(problem) => ModelError::InferenceFailed {
             model: model.to_owned(),
             problem: crate::error::shown(problem.trim(), 1000).into_owned(),
         },

@@ -80,6 +80,10 @@ impl Serving {
     /// Gives the idle session on the device, or makes one for batches of up to `largest` pictures.
     pub fn on_device(&self, device: &Arc<dyn Device>, largest: usize) -> Result<Box<dyn BatchSession>, ModelError> {
         let idle = self.idle().on_device.take();
+        let idle = idle.filter(|session| {
+            let buckets = session.buckets();
+            buckets.largest() <= largest || buckets.half().is_none()
+        });
         idle.map_or_else(|| self.load(device, largest), Ok)
     }
 

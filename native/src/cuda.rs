@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Libraries: what there is, loaded
-//! Gpu (primary context) ─► Queue (a stream, and the kernels on it) ─► GpuModel (ONNX Runtime on the same stream) ─► Batch
+//! Gpu (primary context) ─► Stream (a stream, and the kernels on it) ─► GpuModel (ONNX Runtime on the same stream) ─► Batch
 //!   └─ NVDEC, through FFmpeg ─► DevicePicture (NV12, P010: stays on the GPU) ────────────────────────────────────────┘
 //! ```
 
@@ -12,7 +12,8 @@ pub mod libraries;
 mod gpu;
 mod compile;
 mod kernels;
-mod queue;
+mod recording;
+mod stream;
 mod pinned;
 mod stacked;
 pub mod nvdec;
@@ -32,5 +33,6 @@ pub use libraries::Libraries;
 pub use model::{GpuModel, GpuModelError, ModelBytes, Provider};
 pub(crate) use picture::Surface;
 pub use picture::{DevicePicture, SemiPlanar};
-pub use queue::Queue;
+pub use recording::beside_recordings;
 pub use stacked::{ShortPlane, StackedPlane, StackedPlanes};
+pub use stream::Stream;

@@ -161,9 +161,9 @@ pub fn run(settings: &Settings, signals: &Stop) -> Result<()> {
     let identity = Identity {
         roles: settings.roles.names(),
         queues: settings.queues.clone(),
-        device: settled.name().to_owned(),
+        device: settled.device().to_owned(),
         slots: settings.slots as u32,
-        threads: settings.threads as u32,
+        threads: crew.detect.as_ref().map_or(settings.threads as u32, |role| role.pool.threads()),
         started: SystemTime::now(),
     };
     let heart = Heart::new(identity, measured);

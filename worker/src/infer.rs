@@ -58,6 +58,8 @@ struct FrameToInfer {
     decoded: DecodedFrame,
     /// To be filled.
     rows: Vec<Row>,
+    /// A batch with frames of other sources failed before.
+    alone: bool,
     /// Of the model's input: pictures go together only where they have one.
     input_size: Size,
     source: Arc<OpenSource>,

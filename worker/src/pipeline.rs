@@ -18,6 +18,8 @@ use framefleet_contract::job_folder::JobFolder;
 use framefleet_contract::plan::{Plan, Segment};
 use framefleet_contract::summary::{InferParts, StageTime};
 use framefleet_models::{RecordedFrames, Serving, Thresholds};
+use framefleet_native::cuda::CudaError;
+use framefleet_native::ffmpeg::MediaError;
 use framefleet_native::ffmpeg::limits::Limits;
 use framefleet_native::ffmpeg::origin::Origin;
 use std::collections::BTreeMap;
@@ -81,7 +83,14 @@ pub fn detect(work: &Detection<'_>, pool: &InferencePool, progress: &Progress, s
     });
     std::thread::scope(|scope| {
         let decoder = Builder::new().name("decode".to_owned());
-        let decoder = decoder.spawn_scoped(scope, move || decode(work, pool, stages, &source));
+        let decoder = decoder.spawn_scoped(scope, move || {
+            let decoded = decode(work, pool, stages, &source);
+            // While it waits, it keeps the source, so that the call does not end.
+            if let Err(JobError::Media(MediaError::Device(lost @ CudaError::Lost { .. }))) = &decoded {
+                pool.lose(lost.clone());
+            }
+            decoded
+        });
         let class_names = &work.serving.checked().model.manifest.classes;
         let written = write(work.folder, class_names, &incoming, &empty, progress).inspect_err(|_| stages.fail());
         // Now whoever still sends to the writer is told that nobody reads.

@@ -2,12 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[path = "inference_pool/decoded_on_gpu.rs"]
+mod decoded_on_gpu;
 #[path = "inference_pool/on_device.rs"]
 mod on_device;
 #[path = "inference_pool/on_pretended_gpu.rs"]
 mod on_pretended_gpu;
 #[path = "inference_pool/pretended.rs"]
 mod pretended;
+#[path = "pretended_gpu/driver.rs"]
+mod pretended_gpu;
 
 use framefleet_contract::job_folder::{JobFolder, TRACKS};
 use framefleet_contract::request::{ModelRef, Outputs, Request, Settings, Source};
@@ -15,7 +19,7 @@ use framefleet_contract::tracker_settings::ByteTrackSettings;
 use framefleet_contract::volume::Volume;
 use framefleet_fetch::AddressRules;
 use framefleet_models::check::{Checked, Report};
-use framefleet_models::{Model, Runtime, Serving};
+use framefleet_models::{Model, RecordedFrames, Runtime, Serving};
 use framefleet_native::ffmpeg::limits::Limits;
 use framefleet_native::ffmpeg::pulse;
 use framefleet_worker::error::{JobError, Result};
@@ -37,17 +41,25 @@ fn limits() -> Limits {
     Limits { stall_s: 1e12, ..Limits::default() }
 }
 
+/// FFmpeg's options for a part of the sample that is soon looked through: 40 pictures, with something in each.
+const SAMPLE: &str =
+    concat!("-ss 4 -i ", env!("CARGO_MANIFEST_DIR"), "/../sample/street.mp4 -frames:v 40 -vf scale=320:180");
+/// At least every 20 pictures a group begins, so that there are two segments in it.
+const ENCODER: &str = "-c:v libx264 -threads 1 -g 20";
+const SEGMENT_SECONDS: f64 = 0.8;
+
 /// Two threads, and a folder of results.
 struct Bench {
     root: TempDir,
     runtime: Runtime,
     pool: InferencePool,
+    recorded: Option<RecordedFrames>,
 }
 
 impl Bench {
     fn new() -> Self {
         let runtime = Runtime::load().expect("./dev setup installs ONNX Runtime");
-        Self { root: tempfile::tempdir().unwrap(), runtime, pool: InferencePool::start(2).unwrap() }
+        Self { root: tempfile::tempdir().unwrap(), runtime, pool: InferencePool::start(2).unwrap(), recorded: None }
     }
 
     /// A model that was not tried out, so that it may be one that fails.
@@ -72,13 +84,16 @@ impl Bench {
         self.serving("models/catalog/street.onnx")
     }
 
-    /// The sample so many times over.
+    /// The part of the sample so many times over.
     fn video(&self, times: u32) -> PathBuf {
-        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample/street.mp4");
-        let video = self.root.path().join(format!("{times}.mp4"));
-        let mut ffmpeg = Command::new("ffmpeg");
-        ffmpeg.args(["-nostdin", "-v", "error", "-y", "-stream_loop", &(times - 1).to_string(), "-i"]).arg(sample);
-        assert!(ffmpeg.args(["-c", "copy"]).arg(&video).status().unwrap().success());
+        let [once, video] = ["once".to_owned(), times.to_string()].map(|name| self.root.path().join(name + ".mp4"));
+        let ffmpeg = |arguments: String| {
+            let mut ffmpeg = Command::new("ffmpeg");
+            ffmpeg.args(["-nostdin", "-v", "error", "-y"]).args(arguments.split(' '));
+            assert!(ffmpeg.status().unwrap().success(), "{ffmpeg:?}");
+        };
+        ffmpeg(format!("{SAMPLE} {ENCODER} {}", once.display()));
+        ffmpeg(format!("-stream_loop {} -i {} -c copy {}", times - 1, once.display(), video.display()));
         video
     }
 
@@ -86,7 +101,7 @@ impl Bench {
         Volume::open(&self.root.path().join(results)).unwrap()
     }
 
-    /// A whole job, with segments of two seconds.
+    /// A whole job.
     fn run(&self, results: &str, video: &Path, serving: &Arc<Serving>, stop: &Stop) -> Result<Finished> {
         let workplace = Workplace {
             volume: &self.volume(results),
@@ -94,8 +109,8 @@ impl Bench {
             source_url: None,
             serving,
             pool: &self.pool,
-            recorded: None,
-            segment_seconds: 2.0,
+            recorded: self.recorded.as_ref(),
+            segment_seconds: SEGMENT_SECONDS,
             limits: limits(),
             progress: &Display::Hidden,
             stop,

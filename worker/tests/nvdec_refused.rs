@@ -119,7 +119,7 @@ fn a_source_that_is_larger_than_the_budget_is_decoded_in_software() {
     let little = DecodeBudget { bytes: 1 << 20, ..ROOMY };
     let (_, counts) = planned.decode(Some(&Hardware::refusing(little, Box::new(|_| Ok(()))))).unwrap();
     let said = counts[0].software_because.clone().unwrap();
-    assert!(said.contains("it takes 4 MiB of the GPU's memory, and 1 may be taken"), "{said}");
+    assert!(said.contains("it takes 3 MiB of the GPU's memory, and 1 may be taken"), "{said}");
 }
 
 #[test]

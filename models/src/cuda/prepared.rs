@@ -1,8 +1,9 @@
 //! What a session has for one size of the model's input.
 
-use super::failed;
+use super::{failed, gives_fixed_shapes};
 use crate::{
     ModelError,
+    device::{Buckets, IN_FLIGHT},
     heads::{DeviceOutput, Head, Wanted},
     letterbox::Size,
     manifest::{InputElement, Layout, Manifest},
@@ -13,6 +14,15 @@ use framefleet_native::cuda::{
     Batch, BatchShape, Element, GpuModel, HeadParameters, InputParameters, OutputShape, PictureMemory,
 };
 use ort::value::{DynTensor, TensorElementType};
+
+/// A model on a GPU, and what is known of it.
+#[derive(Debug)]
+pub struct Loaded {
+    pub name: String,
+    pub manifest: Manifest,
+    pub model: GpuModel,
+    pub buckets: Buckets,
+}
 
 /// The head, and the memory of batches.
 #[derive(Debug)]
@@ -34,24 +44,18 @@ const GEOMETRIES: usize = 32;
 const MOST_SURVIVORS: usize = 1 << 18;
 
 impl Prepared {
-    /// For pictures like the one that this was made for. `fixed` says whether outputs have shapes of their own.
-    pub fn new(
-        model: &mut GpuModel,
-        manifest: &Manifest,
-        name: &str,
-        like: &DevicePreprocessor,
-        buckets: &[usize],
-        fixed: bool,
-    ) -> Result<Self, ModelError> {
+    /// For pictures like the one that this was made for.
+    pub fn new(loaded: &mut Loaded, like: &DevicePreprocessor) -> Result<Self, ModelError> {
+        let manifest = &loaded.manifest;
         let size = like.letterbox().model;
         let head = Head { family: manifest.head, classes: manifest.classes.len(), model: size };
-        let idle = buckets.iter().map(|_| Vec::new()).collect();
+        let idle = loaded.buckets.sizes().iter().map(|_| Vec::new()).collect();
         let mut prepared =
             Self { size, head, input: like.input(), outputs: None, idle, preprocessors: vec![like.clone()] };
-        if fixed {
-            let smallest = buckets.first().copied().unwrap_or(1);
-            let mut batch = prepared.make(model, manifest, name, smallest)?;
-            let mut outputs = batch.look_at_outputs(model).map_err(failed(name))?;
+        if gives_fixed_shapes(manifest.head) {
+            let smallest = loaded.buckets.sizes()[0];
+            let mut batch = prepared.make(loaded, smallest)?;
+            let mut outputs = batch.look_at_outputs(&mut loaded.model).map_err(failed(&loaded.name))?;
             for output in &mut outputs {
                 if let Some(batch) = output.shape.first_mut() {
                     *batch /= smallest;
@@ -79,18 +83,23 @@ impl Prepared {
     }
 
     /// Memory for a batch of that bucket, made if all of it is under way.
-    pub fn take(
-        &mut self,
-        model: &mut GpuModel,
-        manifest: &Manifest,
-        name: &str,
-        bucket: usize,
-        pictures: usize,
-    ) -> Result<Batch, ModelError> {
+    pub fn take(&mut self, loaded: &mut Loaded, bucket: usize) -> Result<Batch, ModelError> {
         match self.idle[bucket].pop() {
             Some(batch) => Ok(batch),
-            None => self.make(model, manifest, name, pictures),
+            None => self.make(loaded, loaded.buckets.sizes()[bucket]),
         }
+    }
+
+    /// Makes all batches that can be under way, and then records the model's run on each.
+    pub fn record(&mut self, loaded: &mut Loaded) -> Result<(), ModelError> {
+        for (bucket, pictures) in loaded.buckets.clone().sizes().iter().enumerate() {
+            for _ in 0..IN_FLIGHT {
+                let batch = self.make(loaded, *pictures)?;
+                self.give_back(bucket, batch);
+            }
+        }
+        let Loaded { name, model, .. } = loaded;
+        self.idle.iter_mut().flatten().try_for_each(|batch| batch.record(model).map_err(failed(name)))
     }
 
     pub fn give_back(&mut self, bucket: usize, batch: Batch) {
@@ -108,13 +117,9 @@ impl Prepared {
         self.head.survivor_parameters(&outputs, pictures as u32, Wanted { confidence, classes: None })
     }
 
-    fn make(
-        &self,
-        model: &mut GpuModel,
-        manifest: &Manifest,
-        name: &str,
-        pictures: usize,
-    ) -> Result<Batch, ModelError> {
+    fn make(&self, loaded: &mut Loaded, pictures: usize) -> Result<Batch, ModelError> {
+        let Loaded { name, manifest, model, .. } = loaded;
+        let (name, manifest) = (&*name, &*manifest);
         let Size { width, height } = self.size;
         let input_shape = match manifest.input.layout {
             Layout::Nchw => vec![pictures, 3, height, width],
@@ -127,7 +132,7 @@ impl Prepared {
             InputElement::U8 => TensorElementType::Uint8,
         };
         let failed_onnx =
-            |error: ort::Error| ModelError::InferenceFailed { model: name.to_owned(), problem: error.to_string() };
+            |error: ort::Error| ModelError::InferenceFailed { model: name.clone(), problem: error.to_string() };
         let sides: Vec<(String, DynTensor)> = side_tensors(manifest, pictures, self.size).map_err(failed_onnx)?;
         let output_shapes: Option<Vec<OutputShape>> =
             self.outputs.as_ref().map(|shapes| shapes.iter().map(|shape| of_batch(shape, pictures)).collect());

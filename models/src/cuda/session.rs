@@ -1,7 +1,7 @@
 use super::{
-    failed, gives_fixed_shapes,
+    failed, may_do_without_graphs,
     outputs::{Values, of_picture},
-    prepared::{Prepared, preprocessor},
+    prepared::{Loaded, Prepared, preprocessor},
     tensorrt::Replacement,
 };
 use crate::{
@@ -11,25 +11,25 @@ use crate::{
     known_picture::KnownPicture,
     letterbox::Letterbox,
     manifest::Manifest,
+    preprocess::DevicePreprocessor,
     select::Found,
 };
 use framefleet_contract::detection::Detection;
 use framefleet_native::cuda::{
-    Batch, BatchPicture, Finished, GpuModel, ModelBytes, PictureMemory, Provider, Queue, Survivor,
+    Batch, BatchPicture, Finished, GpuModel, ModelBytes, PictureMemory, Provider, Stream, Survivor,
 };
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 /// A model on a GPU.
 #[derive(Debug)]
 pub struct CudaSession {
-    name: String,
-    manifest: Manifest,
-    model: GpuModel,
-    buckets: Buckets,
+    loaded: Loaded,
     /// For the last sizes of the model's input; the last one is first.
     prepared: Vec<Prepared>,
     under_way: VecDeque<Started>,
     replacement: Option<Replacement>,
+    /// The thread that it is for has it: what it does from now on can be recorded.
+    has_begun: bool,
     values: Values,
     survivors: Vec<Survivor>,
     candidates: Vec<Candidate>,
@@ -38,8 +38,8 @@ pub struct CudaSession {
 
 /// Each has memory for a few batches.
 const SIZES: usize = 2;
-/// Runs of each size of batch before it counts as warm: a graph is recorded in the second, and played from the third on.
-const WARM_UP_RUNS: usize = 3;
+/// Runs of each size of batch before it counts as warm: in the first two, ONNX Runtime takes memory.
+const WARM_UP_RUNS: usize = 2;
 
 #[derive(Debug)]
 struct Started {
@@ -61,19 +61,18 @@ impl CudaSession {
         runtime: &Runtime,
         model: &Model,
         buckets: Buckets,
-        queue: &Queue,
+        stream: &Stream,
         provider: Provider<'_>,
     ) -> Result<Self, ModelError> {
         let bytes = ModelBytes { onnx: model.bytes(), external: model.external() };
-        let loaded = GpuModel::load(runtime.environment(), bytes, queue, provider).map_err(failed(&model.name))?;
+        let loaded = GpuModel::load(runtime.environment(), bytes, stream, provider).map_err(failed(&model.name))?;
+        let (name, manifest) = (model.name.clone(), model.manifest.clone());
         let mut session = Self {
-            name: model.name.clone(),
-            manifest: model.manifest.clone(),
-            model: loaded,
-            buckets,
+            loaded: Loaded { name, manifest, model: loaded, buckets },
             prepared: Vec::new(),
             under_way: VecDeque::with_capacity(IN_FLIGHT),
             replacement: None,
+            has_begun: false,
             values: Values::default(),
             survivors: Vec::new(),
             candidates: Vec::new(),
@@ -89,9 +88,9 @@ impl CudaSession {
     }
 
     fn warm_up(&mut self) -> Result<(), ModelError> {
-        let known = KnownPicture::new(self.manifest.warm_up);
-        let thresholds = Thresholds::from(&self.manifest.defaults);
-        for size in self.buckets.sizes().to_vec() {
+        let known = KnownPicture::new(self.loaded.manifest.warm_up);
+        let thresholds = Thresholds::from(&self.loaded.manifest.defaults);
+        for size in self.loaded.buckets.sizes().to_vec() {
             for _ in 0..WARM_UP_RUNS {
                 let picture = || (PictureMemory::Host(known.picture()), &thresholds);
                 self.begin((0..size).map(|_| picture()).collect())?;
@@ -103,30 +102,30 @@ impl CudaSession {
 
     fn begin(&mut self, pictures: Vec<(PictureMemory<'_>, &Thresholds)>) -> Result<(), ModelError> {
         let Some((first, _)) = pictures.first() else { return Ok(()) };
-        let bucket = self.buckets.index_for(pictures.len());
-        let room = self.buckets.sizes()[bucket];
+        let bucket = self.loaded.buckets.index_for(pictures.len());
+        let room = self.loaded.buckets.sizes()[bucket];
         self.prepare(first)?;
-        let Self { name, manifest, model, prepared, .. } = self;
+        let Self { loaded, prepared, .. } = self;
         let prepared = prepared.first_mut().expect("it was prepared a line above");
-        let mut batch = prepared.take(model, manifest, name, bucket, room)?;
+        let mut batch = prepared.take(loaded, bucket)?;
         let (mut placed, mut started) = (Vec::with_capacity(pictures.len()), Vec::with_capacity(pictures.len()));
         let mut confidence = f32::INFINITY;
         for (picture, thresholds) in pictures {
-            let preprocessor = prepared.preprocessor(manifest, &picture)?;
+            let preprocessor = prepared.preprocessor(&loaded.manifest, &picture)?;
             let parameters = preprocessor.picture();
             started.push(StartedPicture { letterbox: *preprocessor.letterbox(), thresholds: thresholds.clone() });
             placed.push(BatchPicture { from: picture, parameters });
             confidence = confidence.min(thresholds.confidence);
         }
         let head = prepared.survivors(room, placed.len(), confidence);
-        batch.start(model, &placed, head).map_err(failed(name))?;
+        batch.start(&mut loaded.model, &placed, head).map_err(failed(&loaded.name))?;
         self.under_way.push_back(Started { batch, bucket, head: prepared.head, pictures: started });
         Ok(())
     }
 
     /// Brings what there is for such pictures to the front.
     fn prepare(&mut self, like: &PictureMemory<'_>) -> Result<(), ModelError> {
-        let like = preprocessor(&self.manifest, like)?;
+        let like = preprocessor(&self.loaded.manifest, like)?;
         let size = like.letterbox().model;
         if let Some(place) = self.prepared.iter().position(|prepared| prepared.size == size) {
             self.prepared[..=place].rotate_right(1);
@@ -134,10 +133,38 @@ impl CudaSession {
         }
         // Before there is more, since it is of the GPU's memory.
         self.prepared.truncate(SIZES - 1);
-        let fixed = gives_fixed_shapes(self.manifest.head);
-        let Self { name, manifest, model, buckets, .. } = self;
-        self.prepared.insert(0, Prepared::new(model, manifest, name, &like, buckets.sizes(), fixed)?);
+        let prepared = self.recorded(&like)?;
+        self.prepared.insert(0, prepared);
         Ok(())
+    }
+
+    /// With graphs of all its batches, where they can be recorded; where that fails, the model goes on without.
+    fn recorded(&mut self, like: &DevicePreprocessor) -> Result<Prepared, ModelError> {
+        let loaded = &mut self.loaded;
+        let mut prepared = Prepared::new(loaded, like)?;
+        if !loaded.model.records() {
+            return Ok(prepared);
+        }
+        match prepared.record(loaded) {
+            Err(error) if may_do_without_graphs(&error) => {
+                tracing::info!(model = loaded.name, %error, "no CUDA graphs");
+                drop(prepared);
+                loaded.model.give_up_recording()?;
+                Prepared::new(loaded, like)
+            }
+            other => other.map(|()| prepared),
+        }
+    }
+
+    /// What was made before belongs to the thread that loaded the model, to which ONNX Runtime keeps what it records.
+    fn begin_on_this_thread(&mut self) {
+        if !self.has_begun {
+            self.has_begun = true;
+            self.loaded.model.begin_to_record();
+            if self.loaded.model.records() {
+                self.prepared.clear();
+            }
+        }
     }
 
     fn turn_to_replacement(&mut self) {
@@ -153,27 +180,28 @@ impl CudaSession {
 
 impl BatchSession for CudaSession {
     fn buckets(&self) -> &Buckets {
-        &self.buckets
+        &self.loaded.buckets
     }
 
     fn start(&mut self, pictures: &[ToDetect<'_>]) -> Result<(), ModelError> {
         self.turn_to_replacement();
+        self.begin_on_this_thread();
         let pictures = pictures.iter().map(|picture| Ok((memory_of(picture)?, picture.thresholds)));
         self.begin(pictures.collect::<Result<_, ModelError>>()?)
     }
 
     fn is_done(&mut self) -> Result<bool, ModelError> {
-        self.under_way.front().map_or(Ok(true), |started| started.batch.is_done().map_err(failed(&self.name)))
+        self.under_way.front().map_or(Ok(true), |started| started.batch.is_done().map_err(failed(&self.loaded.name)))
     }
 
     fn finish(&mut self, take: &mut dyn FnMut(&[Detection])) -> Result<StageTimes, ModelError> {
         let Some(mut started) = self.under_way.pop_front() else { return Ok(StageTimes::default()) };
         let begun = Instant::now();
-        let (finished, times) = started.batch.finish().map_err(failed(&self.name))?;
+        let (finished, times) = started.batch.finish().map_err(failed(&self.loaded.name))?;
         let waited = begun.elapsed().as_secs_f64();
         let taking = Taking {
             head: &started.head,
-            manifest: &self.manifest,
+            manifest: &self.loaded.manifest,
             candidates: &mut self.candidates,
             detections: &mut self.detections,
         };
@@ -185,7 +213,7 @@ impl BatchSession for CudaSession {
             }
             Finished::Outputs(outputs) => {
                 let taken = self.values.read(outputs, |views| taking.outputs(views, &started.pictures, take));
-                let invalid = |problem| ModelError::Invalid { model: self.name.clone(), problem };
+                let invalid = |problem| ModelError::Invalid { model: self.loaded.name.clone(), problem };
                 taken.and_then(|taken| taken).map_err(invalid)?;
             }
         }

@@ -1,6 +1,6 @@
 //! TensorRT, which is faster and takes minutes to build an engine: that is done beside the session that serves.
 
-use super::{gives_fixed_shapes, session::CudaSession};
+use super::{Engines, gives_fixed_shapes, session::CudaSession};
 use crate::{
     Model, ModelError, Runtime,
     device::Buckets,
@@ -8,10 +8,11 @@ use crate::{
     manifest::{Layout, Manifest, SideValue},
 };
 use framefleet_contract::identity::Sha256;
-use framefleet_native::cuda::{CudaError, Gpu, Kernels, Provider, Queue};
+use framefleet_native::cuda::{CudaError, Gpu, Kernels, Provider, Stream};
 use framefleet_native::picture::{Display, Rotation};
 use std::{
-    fs,
+    fs::{self, File},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
     thread::Builder,
@@ -25,8 +26,9 @@ pub struct Upgrade {
     pub buckets: Buckets,
     pub gpu: Arc<Gpu>,
     pub kernels: Arc<Kernels>,
-    /// Folders of engines.
-    pub cache: PathBuf,
+    pub engines: Engines,
+    /// Of a pretended GPU there is no engine: the CPU stands for it.
+    pub on_host: bool,
 }
 
 /// A session that will be there, unless it cannot be built.
@@ -39,8 +41,10 @@ impl Replacement {
     }
 }
 
-/// In an engine's folder while it is built. Left there, building it ended its process.
+/// In an engine's folder: how often building it was begun, and locked while somebody builds it. It goes when it is built.
 const BUILDING: &str = "building";
+/// So often it may be begun: processes end while they build, and that is most often not the engine's fault.
+const MOST_ATTEMPTS: usize = 3;
 
 impl Upgrade {
     /// Builds it on a thread of its own. What fails is said, and nothing else comes of it.
@@ -68,27 +72,18 @@ impl Upgrade {
         if !gives_fixed_shapes(self.model.manifest.head) {
             return Err("its outputs may be of any size".to_owned());
         }
-        let folder = self.cache.join(self.key().map_err(|error| error.to_string())?);
-        let mark = folder.join(BUILDING);
-        let at = |error: std::io::Error| format!("{} cannot be written: {error}", folder.display());
-        fs::create_dir_all(&folder).map_err(at)?;
-        if mark.exists() {
-            return Err(format!(
-                "building its engine ended the process before; remove {} to try again",
-                mark.display()
-            ));
-        }
-        fs::write(&mark, "").map_err(at)?;
-        let session = self.session(&folder, &profiles);
-        let _ = fs::remove_file(&mark);
-        session.map_err(|error| error.to_string())
+        let folder = self.engines.folder.join(self.key().map_err(|error| error.to_string())?);
+        let mark = Mark::begin(&folder)?;
+        let session = self.session(&folder, &profiles).map_err(|error| error.to_string())?;
+        mark.remove();
+        Ok(session)
     }
 
     fn session(&self, cache: &Path, profiles: &[String; 3]) -> Result<CudaSession, ModelError> {
-        let queue = Queue::new(&self.gpu, &self.kernels)?;
+        let stream = Stream::new(&self.gpu, &self.kernels)?;
         let profiles = profiles.each_ref().map(String::as_str);
-        let provider = Provider::TensorRt { cache, profiles };
-        CudaSession::load(&self.runtime, &self.model, self.buckets.clone(), &queue, provider)
+        let provider = if self.on_host { Provider::Host } else { Provider::TensorRt { cache, profiles } };
+        CudaSession::load(&self.runtime, &self.model, self.buckets.clone(), &stream, provider)
     }
 
     /// An engine is for one model, kind of GPU, driver and library alone, and for the sizes that it was built for.
@@ -96,13 +91,48 @@ impl Upgrade {
         let (major, minor) = self.gpu.compute_capability();
         let memory = self.gpu.memory()?.total;
         let of = format!(
-            "{} {major}.{minor} {memory} {} {} {:?}",
+            "{} {major}.{minor} {memory} {} {} {} {:?}",
             self.gpu.name(),
             self.gpu.driver_version()?,
             self.runtime.version(),
+            self.engines.version,
             self.buckets.sizes()
         );
         Ok(engine_key(&self.model.sha256, &of))
+    }
+}
+
+/// Tells who comes later that somebody began.
+struct Mark {
+    path: PathBuf,
+    /// Locked as long as it is open.
+    _file: File,
+}
+
+impl Mark {
+    fn begin(folder: &Path) -> Result<Self, String> {
+        let path = folder.join(BUILDING);
+        let at = |error: io::Error| format!("{} cannot be written: {error}", path.display());
+        fs::create_dir_all(folder).map_err(at)?;
+        let mut file = File::options().read(true).append(true).create(true).open(&path).map_err(at)?;
+        if file.try_lock().is_err() {
+            return Err("another process builds its engine".to_owned());
+        }
+        let mut attempts = Vec::new();
+        file.read_to_end(&mut attempts).map_err(at)?;
+        if attempts.len() >= MOST_ATTEMPTS {
+            let (times, path) = (attempts.len(), path.display());
+            return Err(format!(
+                "building its engine was begun {times} times and never done; remove {path} to try again"
+            ));
+        }
+        file.write_all(b"x").map_err(at)?;
+        Ok(Self { path, _file: file })
+    }
+
+    fn remove(self) {
+        // If it stays, building is begun again in vain, and finds the engine.
+        let _ = fs::remove_file(self.path);
     }
 }
 
@@ -158,6 +188,23 @@ mod tests {
     fn there_is_no_engine_for_inputs_of_any_size() {
         let manifest = manifest([None, Some(640)]);
         assert_eq!(profiles(&manifest, &Buckets::new(&manifest, 8)), None);
+    }
+
+    #[test]
+    fn an_engine_is_begun_three_times_and_by_one_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = folder.path().join("engine");
+        let first = Mark::begin(&engine).unwrap();
+        assert!(Mark::begin(&engine).err().unwrap().contains("another"));
+        drop(first);
+        for _ in 1..MOST_ATTEMPTS {
+            drop(Mark::begin(&engine).unwrap());
+        }
+        let refused = Mark::begin(&engine).err().unwrap();
+        assert!(refused.contains("3 times") && refused.contains("building"), "{refused}");
+        fs::remove_file(engine.join(BUILDING)).unwrap();
+        Mark::begin(&engine).unwrap().remove();
+        assert!(!engine.join(BUILDING).exists());
     }
 
     #[test]

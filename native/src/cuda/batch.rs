@@ -8,19 +8,25 @@
 //!
 //! All of it is asked of one stream and runs by itself; [`Batch::finish`] waits.
 
+mod survivor_list;
+mod transfer;
+
 use super::error::CudaError;
 use super::kernels::{DeviceRange, HeadParameters, InputParameters, PictureParameters, Plain, Survivor};
 use super::model::{GpuModel, GpuModelError, failed};
 use super::picture::DevicePicture;
 use super::pinned::Pinned;
-use super::queue::Queue;
+use super::recording::alone;
 use super::stacked::StackedPlanes;
+use super::stream::Stream;
 use crate::picture::Picture;
-use cudarc::driver::{CudaEvent, CudaSlice, DevicePtr, result};
+use cudarc::driver::{CudaEvent, DevicePtr};
 use ort::memory::{Allocator, MemoryInfo};
 use ort::session::{IoBinding, RunOptions};
 use ort::value::{DynTensor, DynTensorValueType, TensorElementType};
 use std::sync::Arc;
+use survivor_list::SurvivorList;
+use transfer::Transfer;
 
 /// What a batch is of.
 #[derive(Debug)]
@@ -91,8 +97,8 @@ pub struct Batch {
     options: RunOptions,
     input: InputParameters,
     input_range: DeviceRange,
-    /// Keeps the memory that is bound.
-    _input_tensor: DynTensor,
+    input_name: String,
+    input_tensor: DynTensor,
     outputs: Outputs,
     output_names: Vec<String>,
     pictures: usize,
@@ -100,7 +106,9 @@ pub struct Batch {
     table: Transfer,
     /// Of the pictures that were in host memory.
     planes: Transfer,
-    survivors: Option<Survivors>,
+    /// Bytes of them.
+    planes_in_use: usize,
+    survivors: Option<SurvivorList>,
     finished: Vec<OutputBytes>,
     /// Before the preprocessing, behind it, behind the model, and behind everything.
     marks: [CudaEvent; 4],
@@ -108,14 +116,7 @@ pub struct Batch {
     kept: Vec<Arc<DevicePicture>>,
     looked_for_survivors: bool,
     // Last: the model's session, which what is bound keeps, uses the stream to its end.
-    queue: Queue,
-}
-
-/// Memory on the device, and on the host as much that is copied there or from there.
-#[derive(Debug)]
-struct Transfer {
-    host: Pinned,
-    device: CudaSlice<u8>,
+    stream: Stream,
 }
 
 #[derive(Debug)]
@@ -123,7 +124,7 @@ enum Outputs {
     /// In memory of the batch.
     Bound(Vec<BoundOutput>),
     /// Wherever each run puts them.
-    Loose,
+    Unbound,
 }
 
 #[derive(Debug)]
@@ -134,36 +135,21 @@ struct BoundOutput {
     _tensor: DynTensor,
 }
 
-#[derive(Debug)]
-struct Survivors {
-    capacity: usize,
-    list: CudaSlice<Survivor>,
-    /// How many there are, on the device.
-    count: CudaSlice<u32>,
-    /// The count, then the first of the list.
-    host: Pinned,
-    found: Vec<Survivor>,
-}
-
-/// Those that are copied back with the count, without knowing how many there are. The rest, if any, comes later.
-const FIRST_SURVIVORS: usize = 4096;
-/// Of the count, in front of the survivors.
-const COUNT_BYTES: usize = size_of::<u32>();
 /// Where a picture's planes begin.
 const ALIGNMENT: usize = 256;
 
 impl Batch {
     /// Makes the memory and binds the model to it.
     pub fn new(model: &mut GpuModel, shape: &BatchShape<'_>) -> Result<Self, GpuModelError> {
-        let queue = model.queue.clone();
-        let failed = |error: ort::Error| failed(&queue, "make room for a batch", &error);
+        let stream = model.stream.clone();
+        let failed = |error: ort::Error| failed(&stream, "make room for a batch", &error);
         let mut binding = model.session.create_binding().map_err(failed)?;
         let allocator = model.allocator().map_err(failed)?;
         let (name, input) = shape.input;
         let (tensor, input_range) =
             device_tensor(&allocator, shape.input_element, shape.input_shape).map_err(failed)?;
         if input.bytes(shape.pictures as u32) > input_range.bytes {
-            return Err(GpuModelError::Onnx(format!(
+            return Err(GpuModelError::Shape(format!(
                 "its input of {:?} holds less than {} pictures",
                 shape.input_shape, shape.pictures
             )));
@@ -174,28 +160,30 @@ impl Batch {
         }
         let outputs = bind_outputs(&mut binding, &allocator, shape).map_err(failed)?;
         let options = match &outputs {
-            Outputs::Bound(_) => model.options_of_a_graph(),
-            Outputs::Loose => model.options_of_one_run(),
+            Outputs::Bound(_) => model.options_of_a_batch(),
+            Outputs::Unbound => model.options_of_one_run(),
         };
-        let table = Transfer::new(&queue, shape.pictures * size_of::<PictureParameters>())?;
-        let survivors = (shape.survivors > 0).then(|| Survivors::new(&queue, shape.survivors)).transpose()?;
+        let table = Transfer::new(&stream, shape.pictures * size_of::<PictureParameters>())?;
+        let survivors = (shape.survivors > 0).then(|| SurvivorList::new(&stream, shape.survivors)).transpose()?;
         Ok(Self {
             options: options.map_err(failed)?,
             binding,
             input,
             input_range,
-            _input_tensor: tensor,
+            input_name: name.to_owned(),
+            input_tensor: tensor,
             outputs,
             output_names: shape.outputs.to_vec(),
             pictures: shape.pictures,
             table,
-            planes: Transfer::new(&queue, 0)?,
+            planes: Transfer::new(&stream, 0)?,
+            planes_in_use: 0,
             survivors,
             finished: Vec::new(),
-            marks: [queue.event()?, queue.event()?, queue.event()?, queue.event()?],
+            marks: [stream.event()?, stream.event()?, stream.event()?, stream.event()?],
             kept: Vec::with_capacity(shape.pictures),
             looked_for_survivors: false,
-            queue,
+            stream,
         })
     }
 
@@ -208,19 +196,30 @@ impl Batch {
         head: Option<HeadParameters>,
     ) -> Result<(), GpuModelError> {
         let mark = CudaError::of("mark the time");
-        self.marks[0].record(&self.queue.stream).map_err(&mark)?;
         let placed = self.place(pictures)?;
+        self.marks[0].record(&self.stream.raw).map_err(&mark)?;
         self.preprocess(&placed)?;
-        self.marks[1].record(&self.queue.stream).map_err(&mark)?;
+        self.marks[1].record(&self.stream.raw).map_err(&mark)?;
         self.run(model)?;
-        self.marks[2].record(&self.queue.stream).map_err(&mark)?;
+        self.marks[2].record(&self.stream.raw).map_err(&mark)?;
         self.looked_for_survivors = head.is_some() && self.survivors.is_some();
         match head {
             Some(head) if self.looked_for_survivors => self.look_for_survivors(head)?,
             _ => self.copy_outputs()?,
         }
-        self.marks[3].record(&self.queue.stream).map_err(&mark)?;
+        self.marks[3].record(&self.stream.raw).map_err(&mark)?;
         Ok(())
+    }
+
+    /// Runs the model on whatever is in the input, which records the run where the model records: ONNX Runtime runs it as
+    /// often as that takes. Meanwhile no other thread takes memory or waits for the GPU.
+    ///
+    /// What is bound must have been made before anything is recorded: graphs keep the addresses of memory that ONNX Runtime
+    /// takes for free afterwards.
+    pub fn record(&mut self, model: &mut GpuModel) -> Result<(), GpuModelError> {
+        let _alone = alone();
+        self.run(model)?;
+        Ok(self.stream.raw.synchronize().map_err(CudaError::of("record a graph"))?)
     }
 
     /// Whether [`Self::finish`] would not wait.
@@ -248,11 +247,11 @@ impl Batch {
     /// `false` where there were more than there is room for: then the outputs are copied instead.
     fn collect_survivors(&mut self) -> Result<bool, GpuModelError> {
         let Some(survivors) = &mut self.survivors else { return Ok(false) };
-        if survivors.collect(&self.queue)? {
+        if survivors.collect(&self.stream)? {
             return Ok(true);
         }
         self.copy_outputs()?;
-        self.queue.stream.synchronize().map_err(CudaError::of("wait for outputs"))?;
+        self.stream.raw.synchronize().map_err(CudaError::of("wait for outputs"))?;
         Ok(false)
     }
 
@@ -262,9 +261,9 @@ impl Batch {
         Ok(self.finished.iter().map(|output| output.shape.clone()).collect())
     }
 
-    /// Copies what is not on the device yet, and tells where everything is.
+    /// Gathers what is not on the device yet, and tells where everything is or will be.
     fn place(&mut self, pictures: &[BatchPicture<'_>]) -> Result<Vec<PictureParameters>, GpuModelError> {
-        let misplaced = || GpuModelError::Onnx("a picture is smaller than it says".to_owned());
+        let misplaced = || GpuModelError::Shape("a picture is smaller than it says".to_owned());
         let stacks: Vec<Option<StackedPlanes>> = pictures
             .iter()
             .map(|picture| match &picture.from {
@@ -274,14 +273,14 @@ impl Batch {
             .collect();
         let room = |stack: &StackedPlanes| stack.bytes().next_multiple_of(ALIGNMENT);
         let bytes = stacks.iter().flatten().map(room).sum();
-        self.planes.make_room(&self.queue, bytes)?;
-        let first = self.planes.address(&self.queue);
+        self.planes.make_room(&self.stream, bytes)?;
+        let first = self.planes.address(&self.stream);
         let (mut placed, mut offset) = (Vec::with_capacity(self.pictures), 0);
         for (picture, stack) in pictures.iter().take(self.pictures).zip(&stacks) {
             let range = match (&picture.from, stack) {
                 (PictureMemory::Host(picture), Some(stack)) => {
                     let memory = &mut self.planes.host.bytes_mut()[offset..offset + stack.bytes()];
-                    stack.copy(picture, memory).map_err(|error| GpuModelError::Onnx(error.to_string()))?;
+                    stack.copy(picture, memory).map_err(|error| GpuModelError::Shape(error.to_string()))?;
                     let range = DeviceRange { address: first + offset as u64, bytes: stack.bytes() as u64 };
                     offset += room(stack);
                     range
@@ -294,7 +293,7 @@ impl Batch {
             };
             placed.push(picture.parameters.placed(range).ok_or_else(misplaced)?);
         }
-        self.planes.upload(&self.queue, offset)?;
+        self.planes_in_use = offset;
         // What no picture goes to is made anew too, so that the outputs of a batch are the same every time.
         if let Some(last) = placed.last().copied() {
             placed.resize(self.pictures, last.blank());
@@ -303,29 +302,37 @@ impl Batch {
     }
 
     fn preprocess(&mut self, placed: &[PictureParameters]) -> Result<(), GpuModelError> {
+        self.planes.upload(&self.stream, self.planes_in_use)?;
         let bytes = PictureParameters::bytes_of(placed);
         self.table.host.bytes_mut()[..bytes.len()].copy_from_slice(bytes);
-        self.table.upload(&self.queue, bytes.len())?;
-        let (stream, table) = (&self.queue.stream, self.table.address(&self.queue));
+        self.table.upload(&self.stream, bytes.len())?;
+        let (stream, table) = (&self.stream.raw, self.table.address(&self.stream));
         // SAFETY: the table has one entry for each, and each was placed in memory that is kept until the batch is finished;
         // the input has room for all of them, which was looked at when it was bound.
         unsafe {
-            self.queue.kernels.preprocess(stream, table, placed.len() as u32, &self.input, self.input_range.address)?;
+            self.stream.kernels.preprocess(
+                stream,
+                table,
+                placed.len() as u32,
+                &self.input,
+                self.input_range.address,
+            )?;
         }
         Ok(())
     }
 
     fn run(&mut self, model: &mut GpuModel) -> Result<(), GpuModelError> {
-        if model.runs_on_host {
-            // It looks at the input at once.
-            self.queue.stream.synchronize().map_err(CudaError::of("preprocess pictures"))?;
+        let failed = |error: ort::Error| failed(&self.stream, "run a model", &error);
+        if model.may_read_on_host {
+            // Binding copies to where the input is wanted, once, so that what is there then must be the picture.
+            self.stream.raw.synchronize().map_err(CudaError::of("preprocess pictures"))?;
+            self.binding.bind_input(self.input_name.as_str(), &self.input_tensor).map_err(failed)?;
         }
-        let failed = |error: ort::Error| failed(&self.queue, "run a model", &error);
         let values = model.session.run_binding_with_options(&self.binding, &self.options).map_err(failed)?;
-        if matches!(self.outputs, Outputs::Loose) {
+        if matches!(self.outputs, Outputs::Unbound) {
             self.finished.clear();
             for name in &self.output_names {
-                let value = values.get(name).ok_or_else(|| GpuModelError::Onnx(format!("it gives no {name}")))?;
+                let value = values.get(name).ok_or_else(|| GpuModelError::Shape(format!("it gives no {name}")))?;
                 let tensor = value.view().downcast::<DynTensorValueType>().map_err(failed)?;
                 self.finished.push(bytes_on_host(&tensor)?);
             }
@@ -337,28 +344,28 @@ impl Batch {
         let (Outputs::Bound(outputs), Some(survivors)) = (&self.outputs, &mut self.survivors) else { return Ok(()) };
         let (Some(first), Some(last)) = (outputs.first(), outputs.last()) else { return Ok(()) };
         head.capacity = survivors.capacity as u32;
-        let small = || GpuModelError::Onnx("an output is smaller than its head".to_owned());
+        let small = || GpuModelError::Shape("an output is smaller than its head".to_owned());
         let head = head.placed(first.range, last.range).ok_or_else(small)?;
-        let (queue, failed) = (&self.queue, CudaError::of("count survivors"));
-        queue.stream.memset_zeros(&mut survivors.count).map_err(&failed)?;
-        let (list, count) = (survivors.list.device_ptr(&queue.stream).0, survivors.count.device_ptr(&queue.stream).0);
+        let (stream, failed) = (&self.stream, CudaError::of("count survivors"));
+        stream.raw.memset_zeros(&mut survivors.count).map_err(&failed)?;
+        let (list, count) = (survivors.list.device_ptr(&stream.raw).0, survivors.count.device_ptr(&stream.raw).0);
         // SAFETY: it was placed in outputs that are bound; the list has room for its capacity, and both are this batch's.
-        unsafe { queue.kernels.survivors(&queue.stream, &head, list, count)? };
-        survivors.ask_for_first(queue)?;
+        unsafe { stream.kernels.survivors(&stream.raw, &head, list, count)? };
+        survivors.ask_for_first(stream)?;
         Ok(())
     }
 
-    /// Loose outputs are on the host already.
+    /// Unbound outputs are on the host already.
     fn copy_outputs(&mut self) -> Result<(), GpuModelError> {
         let Outputs::Bound(outputs) = &mut self.outputs else { return Ok(()) };
         for output in outputs {
             let bytes = output.range.bytes as usize;
             let host = match &mut output.host {
                 Some(host) => host,
-                none => none.insert(Pinned::new(self.queue.gpu.context(), bytes)?),
+                none => none.insert(Pinned::new(self.stream.gpu.context(), bytes)?),
             };
             // SAFETY: the output is bound and has so many bytes; nobody looks at the copy before the batch is finished.
-            unsafe { host.download(bytes, output.range.address, &self.queue.stream) }
+            unsafe { host.download(bytes, output.range.address, &self.stream.raw) }
                 .map_err(CudaError::of("copy an output"))?;
         }
         Ok(())
@@ -388,90 +395,8 @@ impl std::fmt::Debug for Batch {
 impl Drop for Batch {
     fn drop(&mut self) {
         // What is under way still reads and writes this memory. An error is one that the next call meets too.
-        let _done = self.queue.stream.synchronize();
+        let _done = self.stream.raw.synchronize();
     }
-}
-
-impl Transfer {
-    fn new(queue: &Queue, bytes: usize) -> Result<Self, CudaError> {
-        let failed = CudaError::of("make room for pictures");
-        let device = queue.stream.alloc_zeros(bytes.max(1)).map_err(&failed)?;
-        Ok(Self { host: Pinned::new(queue.gpu.context(), bytes)?, device })
-    }
-
-    /// Nothing of it may be in use. It never shrinks.
-    fn make_room(&mut self, queue: &Queue, bytes: usize) -> Result<(), CudaError> {
-        if self.host.bytes().len() < bytes {
-            *self = Self::new(queue, bytes)?;
-        }
-        Ok(())
-    }
-
-    fn address(&self, queue: &Queue) -> u64 {
-        self.device.device_ptr(&queue.stream).0
-    }
-
-    /// The first bytes.
-    fn upload(&self, queue: &Queue, bytes: usize) -> Result<(), CudaError> {
-        if bytes == 0 {
-            return Ok(());
-        }
-        // SAFETY: both are of one size; the host's are written again only when the batch is finished.
-        unsafe { self.host.upload(bytes, self.address(queue), &queue.stream) }
-            .map_err(CudaError::of("copy pictures to the GPU"))
-    }
-}
-
-impl Survivors {
-    fn new(queue: &Queue, capacity: usize) -> Result<Self, CudaError> {
-        let failed = CudaError::of("make room for survivors");
-        let host =
-            Pinned::new(queue.gpu.context(), COUNT_BYTES + FIRST_SURVIVORS.min(capacity) * size_of::<Survivor>())?;
-        Ok(Self {
-            capacity,
-            list: queue.stream.alloc_zeros(capacity).map_err(&failed)?,
-            count: queue.stream.alloc_zeros(1).map_err(&failed)?,
-            host,
-            found: Vec::new(),
-        })
-    }
-
-    fn ask_for_first(&mut self, queue: &Queue) -> Result<(), CudaError> {
-        let failed = CudaError::of("copy survivors");
-        let (count, list) = (self.count.device_ptr(&queue.stream).0, self.list.device_ptr(&queue.stream).0);
-        let (stream, host) = (queue.stream.cu_stream(), self.host.bytes_mut());
-        let (count_bytes, list_bytes) = host.split_at_mut(COUNT_BYTES);
-        // SAFETY: the list has at least as many bytes as there is room for here; nobody looks before the batch is finished.
-        unsafe {
-            result::memcpy_dtoh_async(count_bytes, count, stream).map_err(&failed)?;
-            result::memcpy_dtoh_async(list_bytes, list, stream).map_err(&failed)
-        }
-    }
-
-    /// `false` where there were more than there is room for.
-    fn collect(&mut self, queue: &Queue) -> Result<bool, CudaError> {
-        self.found.clear();
-        let (count, first) = self.host.bytes().split_at(COUNT_BYTES);
-        let count = count.try_into().map_or(0, u32::from_ne_bytes) as usize;
-        if count > self.capacity {
-            return Ok(false);
-        }
-        let here = first.len() / size_of::<Survivor>();
-        self.found.extend(first.chunks_exact(size_of::<Survivor>()).take(count).map(survivor));
-        if count > here {
-            let failed = CudaError::of("copy survivors");
-            let rest = queue.stream.clone_dtoh(&self.list.slice(here..count)).map_err(&failed)?;
-            queue.stream.synchronize().map_err(&failed)?;
-            self.found.extend(rest);
-        }
-        Ok(true)
-    }
-}
-
-fn survivor(bytes: &[u8]) -> Survivor {
-    assert_eq!(bytes.len(), size_of::<Survivor>());
-    // SAFETY: there are as many bytes as it has, and all of its fields are numbers.
-    unsafe { bytes.as_ptr().cast::<Survivor>().read_unaligned() }
 }
 
 fn bind_outputs(binding: &mut IoBinding, allocator: &Allocator, shape: &BatchShape<'_>) -> ort::Result<Outputs> {
@@ -479,7 +404,7 @@ fn bind_outputs(binding: &mut IoBinding, allocator: &Allocator, shape: &BatchSha
         for name in shape.outputs {
             binding.bind_output_to_device(name, &MemoryInfo::default())?;
         }
-        return Ok(Outputs::Loose);
+        return Ok(Outputs::Unbound);
     };
     let mut bound = Vec::with_capacity(shapes.len());
     for (name, shape) in shape.outputs.iter().zip(shapes) {
@@ -504,12 +429,12 @@ fn device_tensor(
 
 fn bytes_on_host(tensor: &DynTensor) -> Result<OutputBytes, GpuModelError> {
     let (Some(element), Some(shape)) = (tensor.dtype().tensor_type(), tensor.dtype().tensor_shape()) else {
-        return Err(GpuModelError::Onnx("an output is no tensor".to_owned()));
+        return Err(GpuModelError::Shape("an output is no tensor".to_owned()));
     };
     let shape: Vec<usize> = shape.iter().map(|side| usize::try_from(*side).unwrap_or(0)).collect();
     let bytes = element.byte_size(shape.iter().product()).unwrap_or(0);
     if !tensor.memory_info().is_cpu_accessible() {
-        return Err(GpuModelError::Onnx("an output is not in the host's memory".to_owned()));
+        return Err(GpuModelError::Shape("an output is not in the host's memory".to_owned()));
     }
     let bytes = if bytes == 0 {
         Vec::new()

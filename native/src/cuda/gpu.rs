@@ -50,6 +50,15 @@ impl Gpu {
     /// [`CudaError::Missing`] without a driver, [`CudaError::NoSuchDevice`] without such a GPU.
     pub fn open(ordinal: usize) -> Result<Arc<Self>, CudaError> {
         let count = Self::count()?;
+        let version = driver_version()?;
+        if version < OLDEST_DRIVER {
+            let reason = format!("it has CUDA {}.{}", version / 1000, version % 1000 / 10);
+            return Err(CudaError::Missing {
+                what: "the NVIDIA driver is too old".to_owned(),
+                reason,
+                remedy: CudaError::INSTALL_DRIVER.to_owned(),
+            });
+        }
         if ordinal >= count {
             let found = format!("{count} GPU{} can be seen", if count == 1 { "" } else { "s" });
             return Err(CudaError::NoSuchDevice { ordinal, found });
@@ -81,11 +90,7 @@ impl Gpu {
 
     /// Of CUDA, as the driver knows it: 13000 is 13.0.
     pub fn driver_version(&self) -> Result<i32, CudaError> {
-        let mut version = 0;
-        // SAFETY: a number is written to where one is.
-        let asked = unsafe { sys::cuDriverGetVersion(&raw mut version) };
-        asked.result().map_err(CudaError::of("ask for the driver's version"))?;
-        Ok(version)
+        driver_version()
     }
 
     /// As NVIDIA's other programs write it: `GPU-` and a UUID. None where the driver does not tell.
@@ -138,3 +143,14 @@ impl Gpu {
 fn driver() -> Result<(), CudaError> {
     if Gpu::has_driver() { Ok(()) } else { Err(CudaError::no_driver("libcuda.so.1 cannot be loaded".to_owned())) }
 }
+
+fn driver_version() -> Result<i32, CudaError> {
+    let mut version = 0;
+    // SAFETY: a number is written to where one is.
+    let asked = unsafe { sys::cuDriverGetVersion(&raw mut version) };
+    asked.result().map_err(CudaError::of("ask for the driver's version"))?;
+    Ok(version)
+}
+
+/// CUDA 13.0, of which all libraries are. The binding ends the process where a driver lacks a call of it.
+const OLDEST_DRIVER: i32 = 13_000;

@@ -1,6 +1,6 @@
 //! A model in ONNX Runtime whose work is put onto our own stream.
 
-use super::{error::CudaError, queue::Queue};
+use super::{error::CudaError, stream::Stream};
 use ort::environment::Environment;
 use ort::ep::{self, ArenaExtendStrategy, ExecutionProviderDispatch, cuda::ConvAlgorithmSearch as ConvolutionSearch};
 use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
@@ -16,6 +16,9 @@ pub enum GpuModelError {
     /// What ONNX Runtime says, where it is none of the above.
     #[error("{0}")]
     Onnx(String),
+    /// Pictures or tensors that are not as large as they must be.
+    #[error("{0}")]
+    Shape(String),
 }
 
 /// The bytes of an ONNX file, and of what it keeps beside it, by name.
@@ -32,7 +35,7 @@ pub enum Provider<'a> {
     Cuda {
         /// The same result every time, whatever it costs: no TF32, and always the same algorithms.
         deterministic: bool,
-        /// Launches the whole model at once, as it was launched the first time.
+        /// Can launch the whole model at once, as it was launched when it was recorded.
         graphs: bool,
     },
     /// TensorRT in half precision, and CUDA's kernels for what it cannot do.
@@ -49,12 +52,24 @@ pub enum Provider<'a> {
 /// A model that is loaded on a GPU, used by one thread.
 #[derive(Debug)]
 pub struct GpuModel {
-    // Before the queue, whose stream it uses to its end.
+    // Before the stream, whose stream it uses to its end.
     pub(super) session: Session,
-    pub(super) queue: Queue,
-    pub(super) graphs: bool,
-    pub(super) runs_on_host: bool,
-    next_graph: u32,
+    pub(super) stream: Stream,
+    graphs: Graphs,
+    /// Its input may be wanted in the host's memory, since operations may run there.
+    pub(super) may_read_on_host: bool,
+    runs_on_host: bool,
+}
+
+/// What a session does about CUDA graphs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Graphs {
+    /// It was made to know none.
+    Unknown,
+    /// It knows them, and each run says that it is none.
+    Known { can_record: bool },
+    /// Each batch that is made is one, of the next number.
+    Recorded { next: u32 },
 }
 
 impl GpuModel {
@@ -62,14 +77,19 @@ impl GpuModel {
     pub fn load(
         environment: &Environment,
         model: ModelBytes<'_>,
-        queue: &Queue,
+        stream: &Stream,
         provider: Provider<'_>,
     ) -> Result<Self, GpuModelError> {
         let session =
-            session(environment, model, queue, provider).map_err(|error| failed(queue, "load a model", &error))?;
-        let graphs = matches!(provider, Provider::Cuda { graphs: true, .. });
+            session(environment, model, stream, provider).map_err(|error| failed(stream, "load a model", &error))?;
+        let graphs = match provider {
+            Provider::Cuda { graphs: true, .. } => Graphs::Known { can_record: true },
+            Provider::Cuda { graphs: false, .. } | Provider::TensorRt { .. } | Provider::Host => Graphs::Unknown,
+        };
         let runs_on_host = matches!(provider, Provider::Host);
-        Ok(Self { session, queue: queue.clone(), graphs, runs_on_host, next_graph: 1 })
+        // Where graphs can be recorded, ONNX Runtime has seen to it that all operations are the GPU's.
+        let may_read_on_host = matches!(provider, Provider::Cuda { graphs: false, .. } | Provider::Host);
+        Ok(Self { session, stream: stream.clone(), graphs, may_read_on_host, runs_on_host })
     }
 
     /// Memory on the device that is ONNX Runtime's own, so that it takes and gives tensors without copying them.
@@ -77,37 +97,65 @@ impl GpuModel {
         if self.runs_on_host {
             return Ok(Allocator::default());
         }
-        let ordinal = self.queue.gpu.ordinal() as i32;
+        let ordinal = self.stream.gpu.ordinal() as i32;
         let info = MemoryInfo::new(AllocationDevice::CUDA, ordinal, AllocatorType::Device, MemoryType::Default)?;
         Allocator::new(&self.session, info)
     }
 
-    /// For runs that always take the same memory, and are launched as one from the third on where graphs are wanted.
-    pub(super) fn options_of_a_graph(&mut self) -> ort::Result<RunOptions> {
-        let mut options = RunOptions::new()?;
-        // Whoever takes the outputs waits for them on the stream.
-        options.disable_device_sync()?;
-        if self.graphs {
-            options.set("gpu_graph_id", self.next_graph.to_string())?;
-            self.next_graph += 1;
+    /// Lets the runs of batches that are made from now on be recorded, as far as the provider can: by the thread that will
+    /// run them, which alone ONNX Runtime lets play what it recorded. See [`Batch::record`](super::Batch::record).
+    pub fn begin_to_record(&mut self) {
+        if self.graphs == (Graphs::Known { can_record: true }) {
+            self.graphs = Graphs::Recorded { next: FIRST_GRAPH };
         }
-        Ok(options)
+    }
+
+    pub fn records(&self) -> bool {
+        matches!(self.graphs, Graphs::Recorded { .. })
+    }
+
+    /// Goes on without graphs after a recording failed. Batches that were made for it are no use any more.
+    pub fn give_up_recording(&mut self) -> Result<(), CudaError> {
+        self.graphs = Graphs::Known { can_record: false };
+        self.stream.end_recording()
+    }
+
+    /// For runs that always take the same memory.
+    pub(super) fn options_of_a_batch(&mut self) -> ort::Result<RunOptions> {
+        let Graphs::Recorded { next } = &mut self.graphs else { return unwaited(self.options_of_one_run()?) };
+        let mut options = RunOptions::new()?;
+        options.set(GRAPH_ID, next.to_string())?;
+        *next += 1;
+        unwaited(options)
     }
 
     /// For a run after which the outputs are there at once.
     pub(super) fn options_of_one_run(&self) -> ort::Result<RunOptions> {
         let mut options = RunOptions::new()?;
-        if self.graphs {
-            options.set("gpu_graph_id", "-1")?;
+        if self.graphs != Graphs::Unknown {
+            options.set(GRAPH_ID, NOT_RECORDED)?;
         }
         Ok(options)
     }
 }
 
+/// Whoever takes the outputs waits for them on the stream.
+fn unwaited(mut options: RunOptions) -> ort::Result<RunOptions> {
+    options.disable_device_sync()?;
+    Ok(options)
+}
+
+/// ONNX Runtime's name for it.
+const GRAPH_ID: &str = "gpu_graph_id";
+/// 0 is what runs are that say nothing.
+const FIRST_GRAPH: u32 = 1;
+/// What stands for no graph.
+const NOT_RECORDED: &str = "-1";
+
 fn session(
     environment: &Environment,
     model: ModelBytes<'_>,
-    queue: &Queue,
+    stream: &Stream,
     provider: Provider<'_>,
 ) -> ort::Result<Session> {
     let deterministic = matches!(provider, Provider::Cuda { deterministic: true, .. });
@@ -118,7 +166,7 @@ fn session(
         .with_intra_op_spinning(false)?
         .with_inter_op_spinning(false)?
         .with_deterministic_compute(deterministic)?
-        .with_execution_providers(dispatches(queue, provider))?;
+        .with_execution_providers(dispatches(stream, provider))?;
     for (name, bytes) in model.external {
         builder = builder.with_external_initializer_file_in_memory(name, bytes.clone())?;
     }
@@ -127,13 +175,13 @@ fn session(
 
 /// In the order in which they are asked whether they can do an operation. One that cannot be had is an error, since the CPU
 /// would silently take its place.
-fn dispatches(queue: &Queue, provider: Provider<'_>) -> Vec<ExecutionProviderDispatch> {
+fn dispatches(stream: &Stream, provider: Provider<'_>) -> Vec<ExecutionProviderDispatch> {
     match provider {
-        Provider::Cuda { deterministic, graphs } => vec![cuda(queue, deterministic, graphs)],
+        Provider::Cuda { deterministic, graphs } => vec![cuda(stream, deterministic, graphs)],
         Provider::TensorRt { cache, profiles: [least, usual, largest] } => {
             let cache = cache.display();
             let tensorrt = ep::TensorRT::default()
-                .with_device_id(queue.gpu.ordinal() as i32)
+                .with_device_id(stream.gpu.ordinal() as i32)
                 .with_fp16(true)
                 .with_engine_cache(true)
                 .with_engine_cache_path(&cache)
@@ -142,34 +190,35 @@ fn dispatches(queue: &Queue, provider: Provider<'_>) -> Vec<ExecutionProviderDis
                 .with_profile_min_shapes(least)
                 .with_profile_opt_shapes(usual)
                 .with_profile_max_shapes(largest);
-            // SAFETY: the queue outlives the session: `GpuModel` has both, and drops the session first.
-            let tensorrt = unsafe { tensorrt.with_compute_stream(queue.stream.cu_stream().cast()) };
-            vec![tensorrt.build().error_on_failure(), cuda(queue, false, false)]
+            // SAFETY: the stream outlives the session: whoever keeps the session has the stream too, and drops it later. That is
+            // `GpuModel`, and each `Batch`, whose binding keeps the session.
+            let tensorrt = unsafe { tensorrt.with_compute_stream(stream.raw.cu_stream().cast()) };
+            vec![tensorrt.build().error_on_failure(), cuda(stream, false, false)]
         }
         Provider::Host => Vec::new(),
     }
 }
 
-fn cuda(queue: &Queue, deterministic: bool, graphs: bool) -> ExecutionProviderDispatch {
+fn cuda(stream: &Stream, deterministic: bool, graphs: bool) -> ExecutionProviderDispatch {
     let search = if deterministic { ConvolutionSearch::Default } else { ConvolutionSearch::Heuristic };
     let cuda = ep::CUDA::default()
-        .with_device_id(queue.gpu.ordinal() as i32)
+        .with_device_id(stream.gpu.ordinal() as i32)
         .with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested)
         .with_conv_algorithm_search(search)
         .with_tf32(!deterministic)
         .with_cuda_graph(graphs);
     // SAFETY: as above.
-    let cuda = unsafe { cuda.with_compute_stream(queue.stream.cu_stream().cast()) };
+    let cuda = unsafe { cuda.with_compute_stream(stream.raw.cu_stream().cast()) };
     cuda.build().error_on_failure()
 }
 
 /// What an error of ONNX Runtime means, which tells of CUDA's in words only.
-pub(super) fn failed(queue: &Queue, action: &'static str, error: &ort::Error) -> GpuModelError {
+pub(super) fn failed(stream: &Stream, action: &'static str, error: &ort::Error) -> GpuModelError {
     let said = error.to_string();
     if tells_of_memory(&said) {
         return CudaError::OutOfMemory { action }.into();
     }
-    match queue.gpu.check(action) {
+    match stream.gpu.check(action) {
         Err(lost @ CudaError::Lost { .. }) => lost.into(),
         _ => GpuModelError::Onnx(said),
     }

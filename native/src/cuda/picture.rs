@@ -1,4 +1,5 @@
 use super::error::CudaError;
+use super::recording::beside_recordings;
 use crate::picture::{Display, Matrix, Range, Rotation};
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, sys};
 use std::sync::Arc;
@@ -144,6 +145,7 @@ impl DevicePicture {
     /// Both planes in host memory, as they lie.
     pub fn download(&self) -> Result<Vec<u8>, CudaError> {
         let failed = CudaError::of("copy a picture to the host");
+        let _beside = beside_recordings();
         let bytes = self.stream.clone_dtoh(&self.memory).map_err(&failed)?;
         self.stream.synchronize().map_err(&failed)?;
         Ok(bytes)

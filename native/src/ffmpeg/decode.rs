@@ -10,19 +10,21 @@ use super::hardware::{Hardware, Nvdec};
 use super::limits::Limits;
 use super::pulse::{Pulse, Work};
 use super::{input, messages};
+use crate::cuda::beside_recordings;
 use crate::picture::Display;
 use ffmpeg::codec::threading;
 use ffmpeg::ffi::{self, AVPixelFormat};
 use ffmpeg::frame;
 use ffmpeg_next as ffmpeg;
 use std::ffi::c_int;
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// One decoder, used by one thread.
 pub struct Decoder {
-    codec: ffmpeg::decoder::Video,
-    /// Where NVDEC decodes. Behind `codec`, which must be gone first.
+    codec: ManuallyDrop<ffmpeg::decoder::Video>,
+    /// Where NVDEC decodes. `codec` must be gone first.
     nvdec: Option<Nvdec>,
     display: Display,
     /// For pictures that are not planar YUV.
@@ -121,6 +123,7 @@ impl Decoder {
         };
         let codec = opened.map_err(unsupported)?;
         let pulse = Pulse::new(Work::Decode, &path, limits.stall_s);
+        let codec = ManuallyDrop::new(codec);
         Ok(Self { codec, nvdec, display, to_planar: None, path, limits, pulse, complained: false })
     }
 
@@ -167,6 +170,7 @@ impl Decoder {
         input::refuse_picture(&self.path, video.width(), video.height(), self.limits)?;
         if let Some(nvdec) = &self.nvdec {
             let _working = self.pulse.working();
+            let _beside = beside_recordings();
             let picture = nvdec.take(&video, &self.codec, self.display)?;
             return Ok(Received::Frame(Frame::on_device(picture, &video)));
         }
@@ -181,6 +185,7 @@ impl Decoder {
     /// allocation does not fail on Linux, and one of `LARGEST_ALLOCATION` or more is a claim of the file.
     fn inside<T>(&mut self, call: impl FnOnce(&mut ffmpeg::decoder::Video) -> T) -> Result<T, MediaError> {
         let _working = self.pulse.working();
+        let _beside = self.nvdec.is_some().then(beside_recordings);
         messages::take();
         let result = call(&mut self.codec);
         let words = messages::take_words();
@@ -230,6 +235,15 @@ unsafe extern "C" fn cleared_buffer(codec: *mut ffi::AVCodecContext, frame: *mut
         }
     }
     answer
+}
+
+impl Drop for Decoder {
+    fn drop(&mut self) {
+        let _beside = self.nvdec.is_some().then(beside_recordings);
+        // SAFETY: dropped only here, and not used any more.
+        unsafe { ManuallyDrop::drop(&mut self.codec) };
+        self.nvdec = None;
+    }
 }
 
 impl std::fmt::Debug for Decoder {

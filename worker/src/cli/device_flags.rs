@@ -16,15 +16,20 @@ pub struct DeviceFlags {
     #[arg(long, value_name = "N", default_value_t = LARGEST_BATCH, value_parser = batch)]
     batch: usize,
 
-    /// On a GPU: find the same every time, whatever that costs. Batches of one size, no TF32, no TensorRT, always the same
-    /// algorithms. The CPU always finds the same
+    /// On a GPU: find the same every time, whatever that costs. Batches of one size, no TF32, always the same algorithms. The
+    /// CPU always finds the same
     #[arg(long)]
     deterministic: bool,
+
+    /// On a GPU: let TensorRT take over, in half precision, as soon as its engine is built: some minutes after the first start
+    /// with a model, at once after that. Scores change a little when it does
+    #[arg(long, conflicts_with = "deterministic")]
+    tensorrt: bool,
 }
 
 impl DeviceFlags {
     pub fn gpu(&self) -> GpuWish {
-        GpuWish { largest_batch: self.batch, deterministic: self.deterministic }
+        GpuWish { largest_batch: self.batch, deterministic: self.deterministic, tensorrt: self.tensorrt }
     }
 }
 

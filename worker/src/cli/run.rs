@@ -138,7 +138,7 @@ impl Run {
         // Last, so that a call which is mistaken makes no folder.
         prepared.volume = Volume::open(&self.out)?;
         let threads = prepared.pool.threads();
-        tracing::info!(threads, device = settled.name(), runtime = settled.runtime.version(), "ready");
+        tracing::info!(threads, device = settled.device(), runtime = settled.runtime.version(), "ready");
         Ok(prepared)
     }
 

@@ -1,7 +1,8 @@
 //! On what a source is decoded: NVDEC as long as it does, software otherwise.
 
 use crate::error::JobError;
-use framefleet_contract::plan::Plan;
+use framefleet_contract::plan::{Numbering, Plan};
+use framefleet_native::cuda::CudaError;
 use framefleet_native::ffmpeg::MediaError;
 use framefleet_native::ffmpeg::hardware::{Hardware, HardwareChoice, StreamFacts};
 use std::sync::Arc;
@@ -23,6 +24,10 @@ pub enum Way {
 impl Way {
     pub fn of(plan: &Plan, hardware: Option<&Arc<Hardware>>) -> Self {
         let Some(hardware) = hardware else { return Self::Software { because: None } };
+        if plan.numbering == Numbering::Output {
+            // Nothing would show that NVDEC left one out, or where software has to go on.
+            return Self::software("its frames are numbered as they come out".to_owned());
+        }
         let video = &plan.video;
         let stream = StreamFacts {
             codec: &video.codec,
@@ -49,6 +54,9 @@ pub fn refusal(error: JobError) -> Result<String, JobError> {
     match error {
         JobError::Media(MediaError::HardwareRefused { reason }) => Ok(format!("NVDEC does not decode it: {reason}")),
         JobError::PlanRefuted { reason } => Ok(format!("with NVDEC it does not come out as planned: {reason}")),
+        JobError::Media(MediaError::Device(error)) if !matches!(error, CudaError::Lost { .. }) => {
+            Ok(format!("the GPU does not decode it: {error}"))
+        }
         other => Err(other),
     }
 }

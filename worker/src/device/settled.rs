@@ -3,14 +3,13 @@
 use super::{Chosen, DeviceWish, ThisMachine, choose, gpu_places};
 use crate::error::Result;
 use crate::infer::{InferencePool, OnDevice};
-use framefleet_models::cuda::{CudaDevice, CudaSettings};
+use framefleet_models::cuda::{CudaDevice, CudaSettings, Engines};
 use framefleet_models::device::Device;
 use framefleet_models::{ModelError, Runtime};
-use framefleet_native::cuda::libraries::{Component, State};
+use framefleet_native::cuda::libraries::Component;
 use framefleet_native::cuda::nvdec::{self, Capabilities, Chroma, Codec};
 use framefleet_native::cuda::{CudaError, Gpu, Libraries};
 use framefleet_native::ffmpeg::hardware::{Asked, Hardware};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How a GPU runs models, where one is chosen.
@@ -20,6 +19,8 @@ pub struct GpuWish {
     pub largest_batch: usize,
     /// The same detections every time.
     pub deterministic: bool,
+    /// With TensorRT, in half precision.
+    pub tensorrt: bool,
 }
 
 /// Where models run in this process.
@@ -55,7 +56,7 @@ fn on_gpu(gpu: Arc<Gpu>, wish: GpuWish) -> std::result::Result<Settled, ModelErr
     let settings = CudaSettings {
         largest_batch: wish.largest_batch,
         deterministic: wish.deterministic,
-        tensorrt: has_tensorrt().then(engines_folder).flatten(),
+        tensorrt: if wish.tensorrt { Some(engines()?) } else { None },
     };
     let device = CudaDevice::new(Arc::clone(&gpu), settings)?;
     let runtime = Runtime::load_for_gpu()?;
@@ -76,14 +77,24 @@ fn on_gpu(gpu: Arc<Gpu>, wish: GpuWish) -> std::result::Result<Settled, ModelErr
     Ok(Settled { runtime: runtime.on(Arc::clone(&device)), on: Some(OnDevice { device, hardware }) })
 }
 
-fn has_tensorrt() -> bool {
+fn engines() -> std::result::Result<Engines, CudaError> {
     let libraries = Libraries::load(&gpu_places());
-    matches!(libraries.of(Component::TensorRt), State::Found { .. })
-}
-
-/// `None` where the user has no folder for such.
-fn engines_folder() -> Option<PathBuf> {
-    framefleet_native::cuda::cache_folder().map(|caches| caches.join("tensorrt"))
+    let state = libraries.of(Component::TensorRt);
+    let lacking = |what: &str, reason: String, remedy: &str| CudaError::Missing {
+        what: what.to_owned(),
+        reason,
+        remedy: remedy.to_owned(),
+    };
+    if let Some(reason) = state.reason() {
+        let remedy = Component::TensorRt.optional_remedy().unwrap_or("go on without --tensorrt");
+        return Err(lacking("TensorRT is not installed", reason, remedy));
+    }
+    let folder = framefleet_native::cuda::cache_folder().ok_or_else(|| {
+        let reason = "neither XDG_CACHE_HOME nor HOME is set".to_owned();
+        lacking("there is no folder for TensorRT's engines", reason, "set one of them")
+    })?;
+    let version = state.version().map_or_else(|| "unknown".to_owned(), |version| version.to_string());
+    Ok(Engines { folder: folder.join("tensorrt"), version })
 }
 
 fn decoder_of(gpu: Arc<Gpu>) -> std::result::Result<Arc<Hardware>, CudaError> {
@@ -110,8 +121,8 @@ impl Settled {
         self.on.clone().map_or_else(|| InferencePool::start(threads), InferencePool::on_device)
     }
 
-    /// As `--device` calls it.
-    pub fn name(&self) -> &str {
-        self.on.as_ref().map_or("cpu", |on| on.device.name())
+    /// `cpu`, or the GPU as the driver calls it.
+    pub fn device(&self) -> &str {
+        self.on.as_ref().map_or("cpu", |on| on.device.description())
     }
 }

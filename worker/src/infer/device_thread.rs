@@ -17,6 +17,7 @@ use framefleet_contract::detection_file::Row;
 use framefleet_contract::summary::StageTime;
 use framefleet_models::device::{BatchSession, Device, IN_FLIGHT, ToDetect};
 use framefleet_models::{ModelError, Serving, StageTimes};
+use framefleet_native::cuda::CudaError;
 use framefleet_native::ffmpeg::decode::Frame;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -81,8 +82,8 @@ impl<'a> DeviceThread<'a> {
                 Next::Item(()) => self.begin(std::mem::take(&mut frames)),
                 Next::SourceLeft => self.keep_wanted(),
                 Next::Nothing => {}
-                Next::Closed if self.under_way.is_empty() => return,
-                Next::Closed => self.finish(),
+                // Only where nothing is under way.
+                Next::Closed => return,
             }
         }
         self.shared.line.wait_until_closed();
@@ -103,7 +104,10 @@ impl<'a> DeviceThread<'a> {
         let wish = Wish {
             largest: &|frame: &FrameToInfer| self.largest(&frame.source.serving),
             alike: &|one: &FrameToInfer, other: &FrameToInfer| {
-                one.input_size == other.input_size && Arc::ptr_eq(&one.source.serving, &other.source.serving)
+                let may_share = !(one.alone || other.alone) || Arc::ptr_eq(&one.source, &other.source);
+                may_share
+                    && one.input_size == other.input_size
+                    && Arc::ptr_eq(&one.source.serving, &other.source.serving)
             },
             deadline: DEADLINE,
             patience: (!self.under_way.is_empty()).then_some(LOOK),
@@ -133,7 +137,7 @@ impl<'a> DeviceThread<'a> {
                 .collect();
             or_panic(|| loaded.session.start(&pictures))
         });
-        frames.iter().for_each(FrameToInfer::record);
+        frames.iter().for_each(FrameToInfer::keep_for_comparison);
         ::metrics::histogram!("framefleet_batch_frames").record(frames.len() as f64);
         self.under_way.push_back(Batch { frames, started });
         if let Some(Err(broken)) = outcome.map(|outcome| Broken::of(outcome, &serving)) {
@@ -159,7 +163,8 @@ impl<'a> DeviceThread<'a> {
                 })
             })
         });
-        match outcome.map(|outcome| Broken::of(outcome, &serving)) {
+        let outcome = outcome.map(|outcome| Broken::of(outcome, &serving));
+        match outcome.map(|outcome| outcome.and_then(|times| answered(&serving, &frames, &found).map(|()| times))) {
             Some(Ok(times)) => self.answer(frames, found, started, times),
             Some(Err(broken)) => {
                 self.under_way.push_front(Batch { frames, started });
@@ -200,7 +205,8 @@ impl<'a> DeviceThread<'a> {
         // Before there is another one: its memory is what is missing.
         drop(session);
         let frames = self.take_under_way(serving);
-        let Some(half) = half else { return self.give_up(frames, broken) };
+        let Some(half) = half else { return self.part(frames, broken) };
+        self.give_back_at_rest();
         tracing::warn!("{broken}: going on with at most {half} pictures at once");
         match self.make(serving, half) {
             Ok(session) => {
@@ -211,12 +217,22 @@ impl<'a> DeviceThread<'a> {
         }
     }
 
+    /// What one source is to blame for must not be its neighbours' end: frames of several sources are tried again, each
+    /// source's by themselves.
+    fn part(&mut self, mut frames: Vec<FrameToInfer>, broken: &Broken) {
+        let of_one = |frames: &[FrameToInfer]| frames.iter().all(|frame| Arc::ptr_eq(&frame.source, &frames[0].source));
+        if broken.is_lost_device() || frames.iter().all(|frame| frame.alone) || of_one(&frames) {
+            return self.give_up(frames, broken);
+        }
+        tracing::warn!("{broken}: trying the videos of this batch one by one");
+        frames.iter_mut().for_each(|frame| frame.alone = true);
+        self.put_back(frames);
+    }
+
     /// The sources of these frames end with the error. Where the device is lost, so does the process, and whoever ends it
     /// says why.
     fn give_up(&mut self, frames: Vec<FrameToInfer>, broken: &Broken) {
-        if let Broken::Model(error) = broken
-            && error.is_lost_device()
-        {
+        if let Broken::Model(ModelError::Device(error @ CudaError::Lost { .. })) = broken {
             self.lost.extend(frames);
             return self.mark.lose(error.clone());
         }
@@ -252,9 +268,22 @@ impl<'a> DeviceThread<'a> {
         {
             self.loaded.remove(at).give_back();
         }
-        let session = self.make(serving, self.device.largest_batch())?;
+        let wanted = self.device.largest_batch();
+        let session = match self.make(serving, wanted) {
+            // Models that nobody looks with now may have what is missing.
+            Err(broken) if broken.is_out_of_memory() && self.give_back_at_rest() => self.make(serving, wanted)?,
+            other => other?,
+        };
         self.loaded.push(Loaded { serving: Arc::clone(serving), session, halved: false });
         Ok(())
+    }
+
+    /// Ends the sessions that have nothing under way. `false` where there are none.
+    fn give_back_at_rest(&mut self) -> bool {
+        let under_way = &self.under_way;
+        let is_at_rest =
+            |loaded: &mut Loaded| !under_way.iter().any(|batch| Arc::ptr_eq(batch.serving(), &loaded.serving));
+        self.loaded.extract_if(.., is_at_rest).count() > 0
     }
 
     fn make(&self, serving: &Arc<Serving>, largest: usize) -> Result<Box<dyn BatchSession>, Broken> {
@@ -296,7 +325,7 @@ impl Batch {
 
 impl FrameToInfer {
     /// Where it is time for one, a picture on a GPU is copied to the host: once a second.
-    fn record(&self) {
+    fn keep_for_comparison(&self) {
         let now = Instant::now();
         let Some(recorded) = self.source.recorded.as_ref().filter(|recorded| recorded.is_due(now)) else { return };
         let copy = self.decoded.frame.picture().is_none().then(|| self.decoded.frame.to_host());
@@ -316,6 +345,15 @@ impl FrameToInfer {
         rows.extend(detections.iter().map(|&detection| Row { frame, pts_us, track_id: None, detection }));
         rows
     }
+}
+
+/// Every frame has its detections: of one without, nobody would ever hear.
+fn answered(serving: &Serving, frames: &[FrameToInfer], found: &[Vec<Row>]) -> Result<(), Broken> {
+    if frames.len() == found.len() {
+        return Ok(());
+    }
+    let problem = format!("of {} pictures it answered {}", frames.len(), found.len());
+    Err(Broken::Model(ModelError::InferenceFailed { model: serving.checked().model.name.clone(), problem }))
 }
 
 /// Why a batch has no detections.
@@ -338,6 +376,10 @@ impl Broken {
 
     fn is_out_of_memory(&self) -> bool {
         matches!(self, Self::Model(error) if error.is_out_of_memory())
+    }
+
+    fn is_lost_device(&self) -> bool {
+        matches!(self, Self::Model(error) if error.is_lost_device())
     }
 }
 

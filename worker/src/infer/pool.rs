@@ -14,6 +14,7 @@ use framefleet_contract::summary::StageTime;
 use framefleet_models::device::Device;
 use framefleet_models::letterbox::Letterbox;
 use framefleet_models::{Serving, StageTimes};
+use framefleet_native::cuda::CudaError;
 use framefleet_native::ffmpeg::hardware::Hardware;
 use metrics::Counter;
 use std::ops::Deref;
@@ -102,6 +103,15 @@ impl InferencePool {
         self.on.as_ref().map(|on| on.device.description())
     }
 
+    /// Asks for the end of the process, since the device does not answer it any more, and waits for that. Whoever came to know
+    /// it neither fails nor is done: another process takes the work up.
+    pub fn lose(&self, error: CudaError) {
+        if let Some(mark) = self.under_way.first() {
+            mark.lose(error);
+        }
+        self.shared.line.wait_until_closed();
+    }
+
     /// For a watchdog, which may outlive this.
     pub fn under_way(&self) -> UnderWay {
         self.under_way.clone()
@@ -161,7 +171,7 @@ impl OpenSource {
         let Some(rows) = self.list() else { return false };
         let manifest = &self.serving.checked().model.manifest;
         let input_size = Letterbox::new(manifest, decoded.frame.display()).model;
-        let frame = FrameToInfer { turn, decoded, rows, input_size, source: Arc::clone(self) };
+        let frame = FrameToInfer { turn, decoded, rows, alone: false, input_size, source: Arc::clone(self) };
         self.shared.line.push(self.id, frame, || self.stop.is_asked()).is_ok()
     }
 

@@ -1,7 +1,8 @@
 //! What the inference threads are doing, for a watchdog that notices a model which does not come back.
 
 use crate::error::JobError;
-use framefleet_models::{ModelError, Serving};
+use framefleet_models::Serving;
+use framefleet_native::cuda::CudaError;
 use framefleet_native::ffmpeg::pulse;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -21,7 +22,7 @@ pub(super) struct Mark {
     since_ms: AtomicU64,
     model: Mutex<Option<Arc<Serving>>>,
     /// The device that the thread works with does not answer any more, and why.
-    lost: OnceLock<ModelError>,
+    lost: OnceLock<CudaError>,
 }
 
 const IDLE: u64 = 0;
@@ -34,13 +35,17 @@ impl UnderWay {
         Self((0..threads).map(|_| Mark::default()).collect())
     }
 
+    pub(super) fn first(&self) -> Option<&Mark> {
+        self.0.first()
+    }
+
     pub(super) fn mark(&self, thread: usize) -> &Mark {
         &self.0[thread]
     }
 
     /// Why a device does not answer this process any more, if that is so.
     pub fn lost(&self) -> Option<JobError> {
-        self.0.iter().find_map(|mark| mark.lost.get().cloned()).map(JobError::Model)
+        self.0.iter().find_map(|mark| mark.lost.get().cloned()).map(|error| JobError::Model(error.into()))
     }
 
     /// The first frame that has been inside its model for longer than it may: `stall_s` seconds, or a minute where that is
@@ -63,7 +68,7 @@ fn limit_s(stall_s: f64) -> f64 {
 
 impl Mark {
     /// Asks for the end of the process.
-    pub fn lose(&self, error: ModelError) {
+    pub fn lose(&self, error: CudaError) {
         // The first error is the cause of all that follow.
         let _ = self.lost.set(error);
     }

@@ -1,143 +1,139 @@
 //! The session of a real GPU on a driver that pretends one: the same calls, the same kernels, and memory that is the host's.
 
 use super::on_device::{code, on_cpu};
+use super::pretended_gpu::{Counts, PretendedGpu, in_its_own_process};
 use super::{Bench, Opened, tracks, until};
 use framefleet_contract::ErrorCode;
 use framefleet_models::cuda::{CudaDevice, CudaSettings};
 use framefleet_models::device::Device;
-use framefleet_native::cuda::libraries::{Libraries, Places};
-use framefleet_native::cuda::{Gpu, compile};
+use framefleet_native::cuda::Gpu;
+use framefleet_native::ffmpeg::hardware::Hardware;
 use framefleet_worker::infer::{InferencePool, OnDevice};
 use framefleet_worker::interrupt::Stop;
-use std::path::Path;
-use std::process::Command;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::thread;
-use tempfile::TempDir;
 
-/// As the driver counts its GPUs.
-const SOUND: usize = 0;
-const SMALL: usize = 1;
-const BREAKS: usize = 2;
+/// Each picture that a model is warmed up with takes 1.4 MB, and there are batches of 1, 2, 4 and 8: those up to 4 fit.
+const SMALL: PretendedGpu = PretendedGpu { memory_bytes: 16_000_000, ..PretendedGpu::SOUND };
+/// A model is warmed up with 18 launches: three times with batches of 1, 2 and 4, each with two kernels.
+const BREAKS: PretendedGpu = PretendedGpu { lost_at_launch: Some(30), ..PretendedGpu::SOUND };
 
-/// Of the small one, in bytes. Each picture that a model is warmed up with takes 1.4 MB, and there are batches of 1, 2, 4 and
-/// 8: those up to 4 fit.
-const SMALL_MEMORY: u32 = 16_000_000;
-
-static DRIVER: LazyLock<TempDir> = LazyLock::new(|| {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = tempfile::tempdir().unwrap();
-    let compiled = Command::new("c++")
-        .args(["-std=c++17", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"])
-        .args([&format!("-DSMALL_MEMORY_BYTES={SMALL_MEMORY}"), "-Wl,-soname,libcuda.so.1", "-I"])
-        .arg(here.join("../native/src/cuda/kernels"))
-        .arg(here.join("tests/inference_pool/pretended_driver.cpp"))
-        .arg("-o")
-        .arg(folder.path().join("libcuda.so.1"))
-        .status()
-        .expect("./dev setup installs a C++ compiler");
-    assert!(compiled.success());
-    // Before there is a driver: NVRTC asks one for more than this one can do. From now on the kernels are found compiled.
-    compile((8, 9)).expect("./dev test provides NVRTC");
-    Libraries::load(&Places { folders: vec![folder.path().to_owned()], onnxruntime: None });
-    folder
-});
-
-fn bench(gpu: usize, settings: CudaSettings) -> Bench {
-    LazyLock::force(&DRIVER);
-    let gpu = Gpu::open(gpu).unwrap();
-    assert_eq!(gpu.name(), "Pretended GPU");
+/// The same as [`Bench::new`], with a GPU in place of two threads.
+pub fn bench_on(gpu: Arc<Gpu>, hardware: Option<Arc<Hardware>>, settings: CudaSettings) -> Bench {
     let device: Arc<dyn Device> = Arc::new(CudaDevice::new(gpu, settings).unwrap().with_host_inference());
     let bench = Bench::new();
     let runtime = bench.runtime.clone().on(device.clone());
-    Bench { pool: InferencePool::on_device(OnDevice { device, hardware: None }).unwrap(), runtime, ..bench }
+    Bench { pool: InferencePool::on_device(OnDevice { device, hardware }).unwrap(), runtime, ..bench }
 }
 
-fn batches_of(largest_batch: usize) -> CudaSettings {
+/// One that is given pictures from the host.
+fn bench(gpu: PretendedGpu, settings: CudaSettings) -> Bench {
+    bench_on(gpu.take_up(), None, settings)
+}
+
+pub fn batches_of(largest_batch: usize) -> CudaSettings {
     CudaSettings { largest_batch, ..CudaSettings::default() }
 }
 
 #[test]
 fn a_gpu_finds_what_the_cpu_finds() {
-    let bench = bench(SOUND, batches_of(8));
-    let (video, street) = (bench.video(1), bench.street());
-    let stop = Stop::default();
-    let jobs = thread::scope(|scope| {
-        let jobs = ["a", "b", "c"].map(|name| {
-            let (bench, video, street, stop) = (&bench, &video, &street, &stop);
-            scope.spawn(move || tracks(&bench.run(name, video, street, stop).unwrap()))
+    in_its_own_process(|| {
+        let bench = bench(PretendedGpu::SOUND, batches_of(8));
+        let (video, street) = (bench.video(1), bench.street());
+        let stop = Stop::default();
+        let jobs = thread::scope(|scope| {
+            let jobs = ["a", "b", "c"].map(|name| {
+                let (bench, video, street, stop) = (&bench, &video, &street, &stop);
+                scope.spawn(move || tracks(&bench.run(name, video, street, stop).unwrap()))
+            });
+            jobs.map(|job| job.join().unwrap())
         });
-        jobs.map(|job| job.join().unwrap())
+        assert!(jobs.iter().all(|bytes| bytes == on_cpu()));
+        drop((bench, street));
+        Counts::at_the_end();
     });
-    let expected = on_cpu(&video);
-    assert!(jobs.iter().all(|bytes| *bytes == expected));
 }
 
 #[test]
 fn one_size_of_batch_finds_the_same_whoever_shares_it() {
-    let settings = CudaSettings { deterministic: true, ..batches_of(4) };
-    let bench = bench(SOUND, settings);
-    let (video, street) = (bench.video(1), bench.street());
-    let alone = bench.run("alone", &video, &street, &Stop::default()).unwrap();
-    assert!(tracks(&alone) == on_cpu(&video));
+    in_its_own_process(|| {
+        let settings = CudaSettings { deterministic: true, ..batches_of(4) };
+        let bench = bench(PretendedGpu::SOUND, settings);
+        let (video, street) = (bench.video(1), bench.street());
+        let alone = bench.run("alone", &video, &street, &Stop::default()).unwrap();
+        assert!(tracks(&alone) == on_cpu());
+    });
 }
 
 /// Those that the GPU looks through, and those that are copied back whole, of fixed shapes and of any.
 #[test]
 fn heads_of_all_kinds_are_read_from_a_gpu() {
-    let on_gpu = bench(SOUND, batches_of(4));
-    let on_cpu = Bench::new();
-    let video = on_gpu.video(1);
-    for graph in [
-        "v8",
-        "v8_open",
-        "v8_bytes",
-        "yolox",
-        "v5",
-        "v6",
-        "damo_yolo",
-        "nanodet_plus",
-        "rt_detr",
-        "end_to_end",
-        "torchvision",
-        "tensorflow",
-    ] {
-        let onnx = format!("models/tests/graphs/{graph}.onnx");
-        let run = |bench: &Bench| tracks(&bench.run(graph, &video, &bench.serving(&onnx), &Stop::default()).unwrap());
-        assert!(run(&on_gpu) == run(&on_cpu), "{graph}");
-    }
+    in_its_own_process(|| {
+        let on_gpu = bench(PretendedGpu::SOUND, batches_of(4));
+        let on_cpu = Bench::new();
+        let video = on_gpu.video(1);
+        for graph in [
+            "v8",
+            "v8_open",
+            "v8_bytes",
+            "yolox",
+            "v5",
+            "v6",
+            "damo_yolo",
+            "nanodet_plus",
+            "rt_detr",
+            "end_to_end",
+            "torchvision",
+            "tensorflow",
+        ] {
+            let onnx = format!("models/tests/graphs/{graph}.onnx");
+            let run =
+                |bench: &Bench| tracks(&bench.run(graph, &video, &bench.serving(&onnx), &Stop::default()).unwrap());
+            assert!(run(&on_gpu) == run(&on_cpu), "{graph}");
+        }
+        drop(on_gpu);
+        Counts::at_the_end();
+    });
 }
 
 #[test]
 fn a_small_gpu_takes_half_the_batch() {
-    let bench = bench(SMALL, batches_of(8));
-    let (video, street) = (bench.video(1), bench.street());
-    let finished = bench.run("small", &video, &street, &Stop::default()).unwrap();
-    assert_eq!(code(&finished), None);
-    assert!(tracks(&finished) == on_cpu(&video));
+    in_its_own_process(|| {
+        let bench = bench(SMALL, batches_of(8));
+        let (video, street) = (bench.video(1), bench.street());
+        let finished = bench.run("small", &video, &street, &Stop::default()).unwrap();
+        assert_eq!(code(&finished), None);
+        assert!(tracks(&finished) == on_cpu());
+        drop((bench, street));
+        Counts::at_the_end();
+    });
 }
 
 #[test]
 fn a_gpu_that_is_too_small_says_so() {
-    let bench = bench(SMALL, batches_of(64));
-    let (video, street) = (bench.video(1), bench.street());
-    let opened = Opened::new(&bench, "too-small", &video, &street);
-    let error = opened.detect(&bench, &street, 1000.0, &Stop::default()).unwrap_err();
-    assert_eq!(error.code(), ErrorCode::DeviceMemory, "{error}");
+    in_its_own_process(|| {
+        let bench = bench(SMALL, batches_of(64));
+        let (video, street) = (bench.video(1), bench.street());
+        let opened = Opened::new(&bench, "too-small", &video, &street);
+        let error = opened.detect(&bench, &street, 1000.0, &Stop::default()).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::DeviceMemory, "{error}");
+    });
 }
 
 #[test]
 fn a_gpu_that_breaks_is_told_of() {
-    let bench = Arc::new(bench(BREAKS, batches_of(4)));
-    let (video, street) = (bench.video(1), bench.street());
-    let under_way = bench.pool.under_way();
-    let running = thread::spawn({
-        let bench = bench.clone();
-        move || bench.run("lost", &video, &street, &Stop::default()).map(|_| ())
+    in_its_own_process(|| {
+        let bench = Arc::new(bench(BREAKS, batches_of(4)));
+        let (video, street) = (bench.video(1), bench.street());
+        let under_way = bench.pool.under_way();
+        let running = thread::spawn({
+            let bench = bench.clone();
+            move || bench.run("lost", &video, &street, &Stop::default()).map(|_| ())
+        });
+        until("a lost GPU", || under_way.lost().is_some());
+        let error = under_way.lost().unwrap();
+        assert_eq!(error.code(), ErrorCode::DeviceLost);
+        assert!(error.to_string().contains("719"), "{error}");
+        assert!(!running.is_finished());
     });
-    until("a lost GPU", || under_way.lost().is_some());
-    let error = under_way.lost().unwrap();
-    assert_eq!(error.code(), ErrorCode::DeviceLost);
-    assert!(error.to_string().contains("719"), "{error}");
-    assert!(!running.is_finished());
 }

@@ -48,8 +48,9 @@ pub enum HardwareChoice {
 /// NVDEC makes 32 at most.
 const EXACT_CODECS: [(&str, u64); 5] = [("h264", 32), ("hevc", 20), ("vp8", 6), ("vp9", 12), ("av1", 12)];
 
-/// Copies that wait for a model or are looked at: two batches of 16.
-const PICTURES_IN_FLIGHT: u64 = 32;
+/// Copies that wait for a model or are looked at, of one of many sources: all of them share some 128 places. One that is
+/// alone has more of these, and nearly all of the memory.
+const PICTURES_IN_FLIGHT: u64 = 16;
 
 /// Where a stream is decoded, and what for.
 pub fn choose(stream: &StreamFacts<'_>, can_decode: &CanDecode) -> HardwareChoice {
