@@ -6,8 +6,12 @@ use std::env;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-/// Tells the program that it was started with the pretended driver, and where that is.
-const VARIABLE: &str = "FRAMEFLEET_BENCH_PRETENDED_DRIVER";
+/// The folder through which the driver is told what it is, as `worker/tests/pretended_gpu/driver.rs` has it. Set where this
+/// program was started with it.
+const VARIABLE: &str = "FRAMEFLEET_PRETENDED_GPU";
+/// Memory in bytes, and that nothing goes wrong.
+const SETTINGS: &str = "8589934592 -1 -1 0";
+const PARTS: [&str; 6] = ["gpu.cpp", "streams.cpp", "memory.cpp", "kernels.cpp", "nvdec.cpp", "uncalled.cpp"];
 
 /// Whether this process has the pretended driver.
 pub fn is_on() -> bool {
@@ -19,6 +23,8 @@ pub fn is_on() -> bool {
 pub fn start() -> Result<ExitCode, Failure> {
     let folder = tempfile::tempdir()?;
     compile_driver(folder.path())?;
+    std::fs::create_dir(folder.path().join("clips"))?;
+    std::fs::write(folder.path().join("settings"), SETTINGS)?;
     // Where there is no driver: NVRTC asks one for more than this one can do. From now on the kernels are found compiled.
     compile((8, 9))?;
     let places = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
@@ -32,10 +38,10 @@ fn compile_driver(folder: &Path) -> Result<(), Failure> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a crate lies in the workspace");
     let mut compiler = Command::new("c++");
     compiler
-        .args(["-std=c++17", "-O2", "-ffp-contract=off", "-shared", "-fPIC", "-DSMALL_MEMORY_BYTES=16000000"])
+        .args(["-std=c++17", "-O2", "-ffp-contract=off", "-shared", "-fPIC", "-fvisibility=hidden"])
         .args(["-Wl,-soname,libcuda.so.1", "-I"])
         .arg(repository.join("native/src/cuda/kernels"))
-        .arg(repository.join("worker/tests/inference_pool/pretended_driver.cpp"))
+        .args(PARTS.map(|part| repository.join("worker/tests/pretended_gpu").join(part)))
         .arg("-o")
         .arg(folder.join("libcuda.so.1"));
     if compiler.status()?.success() { Ok(()) } else { Err(format!("{compiler:?} failed").into()) }
