@@ -225,7 +225,9 @@ impl<'a> DeviceThread<'a> {
             return self.give_up(frames, broken);
         }
         tracing::warn!("{broken}: trying the videos of this batch one by one");
-        frames.iter_mut().for_each(|frame| frame.alone = true);
+        for frame in &mut frames {
+            frame.alone = true;
+        }
         self.put_back(frames);
     }
 
