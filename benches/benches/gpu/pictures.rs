@@ -9,7 +9,7 @@ use crate::{Failure, decode};
 use framefleet_models::manifest::{HeadFamily, InputTensor, Manifest, Preprocessing};
 use framefleet_models::preprocess::{DevicePreprocessor, Preprocessor};
 use framefleet_native::cuda::{
-    Batch, BatchPicture, BatchShape, Finished, GpuModel, ModelBytes, PictureMemory, Provider, Queue,
+    Batch, BatchPicture, BatchShape, Finished, GpuModel, ModelBytes, PictureMemory, Provider, Stream,
 };
 use framefleet_native::ffmpeg::decode::Frame;
 use ort::value::TensorElementType;
@@ -80,7 +80,7 @@ impl Mirror {
         let side = Some(SIDE as u32);
         let input = InputTensor::nchw("images", [None, side, side]);
         let manifest = Manifest::new(HeadFamily::V8, input, Preprocessing::ULTRALYTICS);
-        let queue = Queue::new(&card.gpu, &card.kernels)?;
+        let queue = Stream::new(&card.gpu, &card.kernels)?;
         let provider =
             if card.is_pretended() { Provider::Host } else { Provider::Cuda { deterministic: false, graphs: false } };
         let model_bytes = ModelBytes { onnx: &bytes, external: &[] };

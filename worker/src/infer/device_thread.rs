@@ -139,9 +139,9 @@ impl<'a> DeviceThread<'a> {
         });
         frames.iter().for_each(FrameToInfer::keep_for_comparison);
         ::metrics::histogram!("framefleet_batch_frames").record(frames.len() as f64);
-        self.under_way.push_back(Batch { frames, started });
-        if let Some(Err(broken)) = outcome.map(|outcome| Broken::of(outcome, &serving)) {
-            self.broke(&serving, &broken);
+        match outcome.map(|outcome| Broken::of(outcome, &serving)) {
+            Some(Err(broken)) => self.broke(&serving, frames, &broken),
+            _ => self.under_way.push_back(Batch { frames, started }),
         }
     }
 
@@ -166,10 +166,7 @@ impl<'a> DeviceThread<'a> {
         let outcome = outcome.map(|outcome| Broken::of(outcome, &serving));
         match outcome.map(|outcome| outcome.and_then(|times| answered(&serving, &frames, &found).map(|()| times))) {
             Some(Ok(times)) => self.answer(frames, found, started, times),
-            Some(Err(broken)) => {
-                self.under_way.push_front(Batch { frames, started });
-                self.broke(&serving, &broken);
-            }
+            Some(Err(broken)) => self.broke(&serving, frames, &broken),
             // Its session is gone, and it should have gone with it.
             None => self.put_back(frames),
         }
@@ -197,17 +194,22 @@ impl<'a> DeviceThread<'a> {
         }
     }
 
-    /// A session that failed is no use any more. Its frames are tried again with half the batch where memory was short, once.
-    fn broke(&mut self, serving: &Arc<Serving>, broken: &Broken) {
-        let Some(at) = self.position(serving) else { return };
+    /// A session that failed with these frames is no use any more. All that it had is tried again: with half the batch where
+    /// memory was short, once; and where it was not, the frames that failed by themselves.
+    fn broke(&mut self, serving: &Arc<Serving>, failed: Vec<FrameToInfer>, broken: &Broken) {
+        let Some(at) = self.position(serving) else { return self.put_back(failed) };
         let Loaded { session, halved, .. } = self.loaded.remove(at);
         let half = session.buckets().half().filter(|_| !halved && broken.is_out_of_memory());
         // Before there is another one: its memory is what is missing.
         drop(session);
-        let frames = self.take_under_way(serving);
-        let Some(half) = half else { return self.part(frames, broken) };
+        let others = self.take_under_way(serving);
+        let Some(half) = half else {
+            self.part(failed, broken);
+            return self.put_back(others);
+        };
         self.give_back_at_rest();
         tracing::warn!("{broken}: going on with at most {half} pictures at once");
+        let frames = failed.into_iter().chain(others).collect();
         match self.make(serving, half) {
             Ok(session) => {
                 self.loaded.push(Loaded { serving: Arc::clone(serving), session, halved: true });
@@ -220,12 +222,14 @@ impl<'a> DeviceThread<'a> {
     /// What one source is to blame for must not be its neighbours' end: frames of several sources are tried again, each
     /// source's by themselves.
     fn part(&mut self, mut frames: Vec<FrameToInfer>, broken: &Broken) {
-        let of_one = |frames: &[FrameToInfer]| frames.iter().all(|frame| Arc::ptr_eq(&frame.source, &frames[0].source));
-        if broken.is_lost_device() || frames.iter().all(|frame| frame.alone) || of_one(&frames) {
+        let of_one_source = frames.iter().all(|frame| Arc::ptr_eq(&frame.source, &frames[0].source));
+        if broken.is_lost_device() || of_one_source {
             return self.give_up(frames, broken);
         }
         tracing::warn!("{broken}: trying the videos of this batch one by one");
-        frames.iter_mut().for_each(|frame| frame.alone = true);
+        for frame in &mut frames {
+            frame.alone = true;
+        }
         self.put_back(frames);
     }
 

@@ -7,6 +7,7 @@ use framefleet_contract::job_folder::TRACKS;
 use framefleet_worker::infer::{InferencePool, OnDevice};
 use framefleet_worker::interrupt::Stop;
 use framefleet_worker::job::Finished;
+use std::process::Command;
 use std::sync::{Arc, LazyLock, Weak};
 use std::thread;
 
@@ -109,6 +110,28 @@ fn a_batch_that_fails_fails_its_own_job_alone() {
     }
 }
 
+#[test]
+fn a_video_that_no_batch_survives_fails_alone() {
+    const WIDTH: u32 = 320;
+    let device = Pretended::new(8, Fault::FailsOnWidth(WIDTH));
+    let bench = bench(&device);
+    let (sound, street) = (bench.video(1), bench.street());
+    // Of the same aspect, so that its frames go together with those of the other.
+    let poison = bench.root.path().join("poison.mp4");
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-nostdin", "-v", "error", "-i"]).arg(&sound).args(["-vf", &format!("scale={WIDTH}:-2")]).arg(&poison);
+    assert!(ffmpeg.status().unwrap().success());
+    let stop = Stop::default();
+    let sound = thread::scope(|scope| {
+        let job = scope.spawn(|| bench.run("sound", &sound, &street, &stop).unwrap());
+        let opened = Opened::new(&bench, "poison", &poison, &street);
+        let error = opened.detect(&bench, &street, 1000.0, &stop).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::InferenceFailed, "{error}");
+        job.join().unwrap()
+    });
+    assert!(tracks(&sound) == on_cpu());
+}
+
 /// The process would end here. Its job must neither be done nor failed then: another process takes it up.
 #[test]
 fn a_lost_device_is_told_of_and_its_job_stays_open() {
@@ -123,8 +146,16 @@ fn a_lost_device_is_told_of_and_its_job_stays_open() {
     });
     until("a lost device", || under_way.lost().is_some());
     assert_eq!(under_way.lost().unwrap().code(), ErrorCode::DeviceLost);
-    // Long enough for the stages to end, if they did.
-    until("the end of what still runs", || device.batches().len() >= 4);
+    // Whoever comes later waits too, as soon as there are frames of it.
+    let later = thread::spawn({
+        let bench = bench.clone();
+        move || bench.run("lost", &bench.video(2), &bench.street(), &Stop::default()).map(|_| ())
+    });
+    until("packets of another job", || {
+        let jobs = std::fs::read_dir(volume.root().join("jobs")).unwrap();
+        jobs.filter(|job| job.as_ref().unwrap().path().join("plan.json").exists()).count() == 2
+    });
+    assert!(!later.is_finished());
     assert!(!running.is_finished());
     let jobs = std::fs::read_dir(volume.root().join("jobs")).unwrap();
     for job in jobs {

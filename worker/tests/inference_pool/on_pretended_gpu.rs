@@ -4,7 +4,7 @@ use super::on_device::{code, on_cpu};
 use super::pretended_gpu::{Counts, PretendedGpu, in_its_own_process};
 use super::{Bench, Opened, tracks, until};
 use framefleet_contract::ErrorCode;
-use framefleet_models::cuda::{CudaDevice, CudaSettings};
+use framefleet_models::cuda::{CudaDevice, CudaSettings, Engines};
 use framefleet_models::device::Device;
 use framefleet_native::cuda::Gpu;
 use framefleet_native::ffmpeg::hardware::Hardware;
@@ -60,8 +60,16 @@ fn one_size_of_batch_finds_the_same_whoever_shares_it() {
         let settings = CudaSettings { deterministic: true, ..batches_of(4) };
         let bench = bench(PretendedGpu::SOUND, settings);
         let (video, street) = (bench.video(1), bench.street());
-        let alone = bench.run("alone", &video, &street, &Stop::default()).unwrap();
-        assert!(tracks(&alone) == on_cpu());
+        let stop = Stop::default();
+        let alone = tracks(&bench.run("alone", &video, &street, &stop).unwrap());
+        thread::scope(|scope| {
+            let jobs = ["a", "b"].map(|name| {
+                let (bench, video, street, stop) = (&bench, &video, &street, &stop);
+                scope.spawn(move || tracks(&bench.run(name, video, street, stop).unwrap()))
+            });
+            assert!(jobs.into_iter().all(|job| job.join().unwrap() == alone));
+        });
+        assert!(alone == on_cpu());
     });
 }
 
@@ -101,10 +109,35 @@ fn a_small_gpu_takes_half_the_batch() {
     in_its_own_process(|| {
         let bench = bench(SMALL, batches_of(8));
         let (video, street) = (bench.video(1), bench.street());
+        let device = bench.runtime.device().unwrap();
+        let session = device.load(&bench.runtime, &street.checked().model, device.largest_batch()).unwrap();
+        assert_eq!(session.buckets().sizes(), [1, 2, 4]);
+        drop(session);
         let finished = bench.run("small", &video, &street, &Stop::default()).unwrap();
         assert_eq!(code(&finished), None);
         assert!(tracks(&finished) == on_cpu());
         drop((bench, street));
+        Counts::at_the_end();
+    });
+}
+
+/// On a pretended GPU another session of the CPU stands for TensorRT's.
+#[test]
+fn another_session_takes_over_between_two_batches() {
+    in_its_own_process(|| {
+        let engines = tempfile::tempdir().unwrap();
+        let tensorrt = Some(Engines { folder: engines.path().to_owned(), version: "10.9".to_owned() });
+        let bench = bench(PretendedGpu::SOUND, CudaSettings { tensorrt, ..batches_of(2) });
+        let (video, fixed) = (bench.video(1), bench.serving("models/tests/graphs/v8.onnx"));
+        let stop = Stop::default();
+        let before = tracks(&bench.run("before", &video, &fixed, &stop).unwrap());
+        let built = || {
+            let mut engines = std::fs::read_dir(engines.path()).unwrap();
+            engines.next().is_some_and(|engine| !engine.unwrap().path().join("building").exists())
+        };
+        until("an engine", built);
+        assert!(tracks(&bench.run("after", &video, &fixed, &stop).unwrap()) == before);
+        drop((bench, fixed));
         Counts::at_the_end();
     });
 }

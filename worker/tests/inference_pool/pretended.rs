@@ -20,6 +20,8 @@ pub enum Fault {
     /// The batch of this number, from 0.
     LostAt(usize),
     FailsAt(usize),
+    /// Every batch with a picture of this width.
+    FailsOnWidth(u32),
     PanicsAt(usize),
 }
 
@@ -122,6 +124,9 @@ impl BatchSession for Session {
             Fault::MemoryFor { pictures, at_the_end: true } if too_many(pictures) => Err(out_of_memory),
             Fault::LostAt(at) if number == at => {
                 Err(CudaError::Lost { action: "wait for a batch", reason: "CUDA error 719".to_owned() }.into())
+            }
+            Fault::FailsOnWidth(width) if pictures.iter().any(|picture| picture.frame.display().width == width) => {
+                Err(ModelError::InferenceFailed { model: "it".to_owned(), problem: "it was told to".to_owned() })
             }
             Fault::FailsAt(at) if number == at => {
                 Err(ModelError::InferenceFailed { model: "it".to_owned(), problem: "it was told to".to_owned() })
