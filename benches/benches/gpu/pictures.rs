@@ -80,11 +80,11 @@ impl Mirror {
         let side = Some(SIDE as u32);
         let input = InputTensor::nchw("images", [None, side, side]);
         let manifest = Manifest::new(HeadFamily::V8, input, Preprocessing::ULTRALYTICS);
-        let queue = Stream::new(&card.gpu, &card.kernels)?;
+        let stream = Stream::new(&card.gpu, &card.kernels)?;
         let provider =
             if card.is_pretended() { Provider::Host } else { Provider::Cuda { deterministic: false, graphs: false } };
         let model_bytes = ModelBytes { onnx: &bytes, external: &[] };
-        let mut model = GpuModel::load(card.runtime.environment(), model_bytes, &queue, provider)?;
+        let mut model = GpuModel::load(card.runtime.environment(), model_bytes, &stream, provider)?;
         let (_, preprocessor) = placed(&manifest, like)?;
         let shape = BatchShape {
             pictures: 1,
