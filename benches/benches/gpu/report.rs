@@ -5,7 +5,7 @@ use crate::card::Card;
 use crate::latency::Latency;
 use crate::pictures::{Compared, Difference};
 use crate::pipeline::Run;
-use crate::table::{ByItself, Measured, Sources};
+use crate::table::{ByItself, Cell, Measured};
 use crate::window::Window;
 use framefleet_benches::machine;
 use framefleet_benches::series::Series;
@@ -51,13 +51,9 @@ pub fn of_pictures(compared: &[Compared]) -> String {
         let shown =
             |difference: Difference| format!("{:.4}, {:.4}", 255.0 * difference.mean, 255.0 * difference.greatest);
         let Compared { codec, frames, kernel, software } = *pictures;
-        text.push_str(&format!(
-            "| {} | {frames} | {} | {} | {} |\n",
-            codec.title(),
-            shown(kernel),
-            shown(software),
-            met(pictures.is_alike())
-        ));
+        let (title, alike) = (codec.title(), met(pictures.is_alike()));
+        let row = format!("| {title} | {frames} | {} | {} | {alike} |\n", shown(kernel), shown(software));
+        text.push_str(&row);
     }
     text
 }
@@ -96,7 +92,8 @@ pub fn of_table(measured: &Measured, repeats: u32) -> String {
     for ByItself { name, largest_batch, inferred } in &measured.models {
         let rate: Series = inferred.iter().map(|inferred| inferred.frames_per_second).collect();
         let beside: Series = inferred.iter().map(|inferred| 100.0 * inferred.beside_the_model).collect();
-        text.push_str(&format!("| {name} | {largest_batch} | {rate} | {beside} % |\n"));
+        let row = format!("| {name} | {largest_batch} | {rate} | {beside} % |\n");
+        text.push_str(&row);
     }
     for (index, model) in measured.models.iter().enumerate() {
         text.push_str(&of_model(model, index, &measured.cells));
@@ -104,7 +101,7 @@ pub fn of_table(measured: &Measured, repeats: u32) -> String {
     text
 }
 
-fn decoding(cell: &Sources) -> String {
+fn decoding(cell: &Cell) -> String {
     let series = |value: &dyn Fn(&Window) -> f64| cell.decode.iter().map(value).collect::<Series>();
     format!(
         "| {} × {} | {} | {} | {:.2} | {:.1} | {} |\n",
@@ -118,7 +115,7 @@ fn decoding(cell: &Sources) -> String {
     )
 }
 
-fn of_model(model: &ByItself, index: usize, cells: &[Sources]) -> String {
+fn of_model(model: &ByItself, index: usize, cells: &[Cell]) -> String {
     let mut text = format!(
         "\n### End to end: {}\n\n\
         | | frames/s | over the lesser of decoding and the model | met | GPU busy | NVDEC busy | processor, ms/frame | met | \
@@ -130,16 +127,14 @@ fn of_model(model: &ByItself, index: usize, cells: &[Sources]) -> String {
     }
     for cell in cells.iter().filter(|cell| cell.runs[index].iter().any(|run| run.software_share > 0.0)) {
         let share = cell.runs[index].iter().map(|run| 100.0 * run.software_share).fold(0.0, f64::max);
-        text.push_str(&format!(
-            "\n**{share:.0} % of the frames of {} × {} were decoded in software.**\n",
-            cell.sources,
-            cell.codec.title()
-        ));
+        let (sources, codec) = (cell.sources, cell.codec.title());
+        let warning = format!("\n**{share:.0} % of the frames of {sources} × {codec} were decoded in software.**\n");
+        text.push_str(&warning);
     }
     text
 }
 
-fn end_to_end(model: &ByItself, cell: &Sources, runs: &[Run]) -> String {
+fn end_to_end(model: &ByItself, cell: &Cell, runs: &[Run]) -> String {
     let windows: Vec<Window> = runs.iter().map(|run| run.window).collect();
     let rates: Series = windows.iter().map(|window| window.frames_per_second).collect();
     let limits: Series = cell
