@@ -51,13 +51,14 @@ pub fn of_pictures(compared: &[Compared]) -> String {
         let shown =
             |difference: Difference| format!("{:.4}, {:.4}", 255.0 * difference.mean, 255.0 * difference.greatest);
         let Compared { codec, frames, kernel, software } = *pictures;
-        text.push_str(&format!(
+        let line = format!(
             "| {} | {frames} | {} | {} | {} |\n",
             codec.title(),
             shown(kernel),
             shown(software),
             met(pictures.is_alike())
-        ));
+        );
+        text.push_str(&line);
     }
     text
 }
@@ -96,7 +97,8 @@ pub fn of_table(measured: &Measured, repeats: u32) -> String {
     for ByItself { name, largest_batch, inferred } in &measured.models {
         let rate: Series = inferred.iter().map(|inferred| inferred.frames_per_second).collect();
         let beside: Series = inferred.iter().map(|inferred| 100.0 * inferred.beside_the_model).collect();
-        text.push_str(&format!("| {name} | {largest_batch} | {rate} | {beside} % |\n"));
+        let line = format!("| {name} | {largest_batch} | {rate} | {beside} % |\n");
+        text.push_str(&line);
     }
     for (index, model) in measured.models.iter().enumerate() {
         text.push_str(&of_model(model, index, &measured.cells));
@@ -108,7 +110,7 @@ fn decoding(cell: &Sources) -> String {
     let series = |value: &dyn Fn(&Window) -> f64| cell.decode.iter().map(value).collect::<Series>();
     format!(
         "| {} × {} | {} | {} | {:.2} | {:.1} | {} |\n",
-        cell.sources,
+        cell.count,
         cell.codec.title(),
         series(&|window| window.frames_per_second),
         percent(&cell.decode, |window| window.card.nvdec),
@@ -130,11 +132,12 @@ fn of_model(model: &ByItself, index: usize, cells: &[Sources]) -> String {
     }
     for cell in cells.iter().filter(|cell| cell.runs[index].iter().any(|run| run.software_share > 0.0)) {
         let share = cell.runs[index].iter().map(|run| 100.0 * run.software_share).fold(0.0, f64::max);
-        text.push_str(&format!(
+        let line = format!(
             "\n**{share:.0} % of the frames of {} × {} were decoded in software.**\n",
-            cell.sources,
+            cell.count,
             cell.codec.title()
-        ));
+        );
+        text.push_str(&line);
     }
     text
 }
@@ -151,10 +154,10 @@ fn end_to_end(model: &ByItself, cell: &Sources, runs: &[Run]) -> String {
     let share = rates.over(&limits);
     let processor: Series = windows.iter().map(|window| 1000.0 * window.processor_s_per_frame).collect();
     let beside: Series = runs.iter().map(|run| 100.0 * run.beside_the_model).collect();
-    let goal = if cell.sources >= SOURCES_OF_GOAL { met(share.median() >= SHARE_OF_LIMIT) } else { "" };
+    let goal = if cell.count >= SOURCES_OF_GOAL { met(share.median() >= SHARE_OF_LIMIT) } else { "" };
     format!(
         "| {} × {} | {rates} | {share:.2} | {goal} | {} | {} | {processor:.2} | {} | {} | {beside:.1} % | {} | {} |\n",
-        cell.sources,
+        cell.count,
         cell.codec.title(),
         percent(&windows, |window| window.card.gpu),
         percent(&windows, |window| window.card.nvdec),

@@ -16,7 +16,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Sources {
     pub codec: Codec,
-    pub sources: usize,
+    pub count: usize,
     pub bytes_per_frame: f64,
     frames: u64,
     video: PathBuf,
@@ -88,14 +88,14 @@ fn cells(clips: &Clips, options: &Options) -> Result<Vec<Sources>, Failure> {
             let video = clips.for_sources(codec, sources)?;
             let decode::Contents { frames, bytes_per_frame } = decode::contents(&video)?;
             let runs = options.models.iter().map(|_| Vec::new()).collect();
-            cells.push(Sources { codec, sources, bytes_per_frame, frames, video, decode: Vec::new(), runs });
+            cells.push(Sources { codec, count: sources, bytes_per_frame, frames, video, decode: Vec::new(), runs });
         }
     }
     Ok(cells)
 }
 
 fn measure_cell(card: &Card, servings: &[Arc<Serving>], cell: &mut Sources, repeat: u32) -> Result<(), Failure> {
-    let Sources { codec, sources, frames, ref video, .. } = *cell;
+    let Sources { codec, count: sources, frames, ref video, .. } = *cell;
     eprintln!("repeat {repeat}: {sources} × {}", codec.title());
     cell.decode.push(decode::rate(card, video, sources, frames)?);
     for (serving, runs) in servings.iter().zip(&mut cell.runs) {
