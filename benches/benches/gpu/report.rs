@@ -5,7 +5,7 @@ use crate::card::Card;
 use crate::latency::Latency;
 use crate::pictures::{Compared, Difference};
 use crate::pipeline::Run;
-use crate::table::{ByItself, Cell, Measured};
+use crate::table::{ByItself, Measured, Sources};
 use crate::window::Window;
 use framefleet_benches::machine;
 use framefleet_benches::series::Series;
@@ -51,9 +51,14 @@ pub fn of_pictures(compared: &[Compared]) -> String {
         let shown =
             |difference: Difference| format!("{:.4}, {:.4}", 255.0 * difference.mean, 255.0 * difference.greatest);
         let Compared { codec, frames, kernel, software } = *pictures;
-        let (title, alike) = (codec.title(), met(pictures.is_alike()));
-        let row = format!("| {title} | {frames} | {} | {} | {alike} |\n", shown(kernel), shown(software));
-        text.push_str(&row);
+        let line = format!(
+            "| {} | {frames} | {} | {} | {} |\n",
+            codec.title(),
+            shown(kernel),
+            shown(software),
+            met(pictures.is_alike())
+        );
+        text.push_str(&line);
     }
     text
 }
@@ -92,8 +97,8 @@ pub fn of_table(measured: &Measured, repeats: u32) -> String {
     for ByItself { name, largest_batch, inferred } in &measured.models {
         let rate: Series = inferred.iter().map(|inferred| inferred.frames_per_second).collect();
         let beside: Series = inferred.iter().map(|inferred| 100.0 * inferred.beside_the_model).collect();
-        let row = format!("| {name} | {largest_batch} | {rate} | {beside} % |\n");
-        text.push_str(&row);
+        let line = format!("| {name} | {largest_batch} | {rate} | {beside} % |\n");
+        text.push_str(&line);
     }
     for (index, model) in measured.models.iter().enumerate() {
         text.push_str(&of_model(model, index, &measured.cells));
@@ -101,11 +106,11 @@ pub fn of_table(measured: &Measured, repeats: u32) -> String {
     text
 }
 
-fn decoding(cell: &Cell) -> String {
+fn decoding(cell: &Sources) -> String {
     let series = |value: &dyn Fn(&Window) -> f64| cell.decode.iter().map(value).collect::<Series>();
     format!(
         "| {} × {} | {} | {} | {:.2} | {:.1} | {} |\n",
-        cell.sources,
+        cell.count,
         cell.codec.title(),
         series(&|window| window.frames_per_second),
         percent(&cell.decode, |window| window.card.nvdec),
@@ -115,7 +120,7 @@ fn decoding(cell: &Cell) -> String {
     )
 }
 
-fn of_model(model: &ByItself, index: usize, cells: &[Cell]) -> String {
+fn of_model(model: &ByItself, index: usize, cells: &[Sources]) -> String {
     let mut text = format!(
         "\n### End to end: {}\n\n\
         | | frames/s | over the lesser of decoding and the model | met | GPU busy | NVDEC busy | processor, ms/frame | met | \
@@ -127,14 +132,17 @@ fn of_model(model: &ByItself, index: usize, cells: &[Cell]) -> String {
     }
     for cell in cells.iter().filter(|cell| cell.runs[index].iter().any(|run| run.software_share > 0.0)) {
         let share = cell.runs[index].iter().map(|run| 100.0 * run.software_share).fold(0.0, f64::max);
-        let (sources, codec) = (cell.sources, cell.codec.title());
-        let warning = format!("\n**{share:.0} % of the frames of {sources} × {codec} were decoded in software.**\n");
-        text.push_str(&warning);
+        let line = format!(
+            "\n**{share:.0} % of the frames of {} × {} were decoded in software.**\n",
+            cell.count,
+            cell.codec.title()
+        );
+        text.push_str(&line);
     }
     text
 }
 
-fn end_to_end(model: &ByItself, cell: &Cell, runs: &[Run]) -> String {
+fn end_to_end(model: &ByItself, cell: &Sources, runs: &[Run]) -> String {
     let windows: Vec<Window> = runs.iter().map(|run| run.window).collect();
     let rates: Series = windows.iter().map(|window| window.frames_per_second).collect();
     let limits: Series = cell
@@ -146,10 +154,10 @@ fn end_to_end(model: &ByItself, cell: &Cell, runs: &[Run]) -> String {
     let share = rates.over(&limits);
     let processor: Series = windows.iter().map(|window| 1000.0 * window.processor_s_per_frame).collect();
     let beside: Series = runs.iter().map(|run| 100.0 * run.beside_the_model).collect();
-    let goal = if cell.sources >= SOURCES_OF_GOAL { met(share.median() >= SHARE_OF_LIMIT) } else { "" };
+    let goal = if cell.count >= SOURCES_OF_GOAL { met(share.median() >= SHARE_OF_LIMIT) } else { "" };
     format!(
         "| {} × {} | {rates} | {share:.2} | {goal} | {} | {} | {processor:.2} | {} | {} | {beside:.1} % | {} | {} |\n",
-        cell.sources,
+        cell.count,
         cell.codec.title(),
         percent(&windows, |window| window.card.gpu),
         percent(&windows, |window| window.card.nvdec),

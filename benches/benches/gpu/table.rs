@@ -14,9 +14,9 @@ use std::time::Duration;
 
 /// So many sources of one codec.
 #[derive(Debug)]
-pub struct Cell {
+pub struct Sources {
     pub codec: Codec,
-    pub sources: usize,
+    pub count: usize,
     pub bytes_per_frame: f64,
     frames: u64,
     video: PathBuf,
@@ -39,7 +39,7 @@ pub struct ByItself {
 #[derive(Debug)]
 pub struct Measured {
     pub models: Vec<ByItself>,
-    pub cells: Vec<Cell>,
+    pub cells: Vec<Sources>,
 }
 
 /// How long a model is measured by itself.
@@ -81,21 +81,21 @@ fn by_itself(card: &Card, serving: &Serving) -> Result<ByItself, Failure> {
     Ok(ByItself { name: serving.checked().model.name.clone(), largest_batch, inferred: Vec::new() })
 }
 
-fn cells(clips: &Clips, options: &Options) -> Result<Vec<Cell>, Failure> {
+fn cells(clips: &Clips, options: &Options) -> Result<Vec<Sources>, Failure> {
     let mut cells = Vec::new();
     for &codec in &options.codecs {
         for &sources in &options.sources {
             let video = clips.for_sources(codec, sources)?;
             let decode::Contents { frames, bytes_per_frame } = decode::contents(&video)?;
             let runs = options.models.iter().map(|_| Vec::new()).collect();
-            cells.push(Cell { codec, sources, bytes_per_frame, frames, video, decode: Vec::new(), runs });
+            cells.push(Sources { codec, count: sources, bytes_per_frame, frames, video, decode: Vec::new(), runs });
         }
     }
     Ok(cells)
 }
 
-fn measure_cell(card: &Card, servings: &[Arc<Serving>], cell: &mut Cell, repeat: u32) -> Result<(), Failure> {
-    let Cell { codec, sources, frames, ref video, .. } = *cell;
+fn measure_cell(card: &Card, servings: &[Arc<Serving>], cell: &mut Sources, repeat: u32) -> Result<(), Failure> {
+    let Sources { codec, count: sources, frames, ref video, .. } = *cell;
     eprintln!("repeat {repeat}: {sources} × {}", codec.title());
     cell.decode.push(decode::rate(card, video, sources, frames)?);
     for (serving, runs) in servings.iter().zip(&mut cell.runs) {

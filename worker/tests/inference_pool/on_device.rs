@@ -112,7 +112,7 @@ fn a_batch_that_fails_fails_its_own_job_alone() {
 
 #[test]
 fn a_video_that_no_batch_survives_fails_alone() {
-    const WIDTH: u32 = 320;
+    const WIDTH: u32 = 160;
     let device = Pretended::new(8, Fault::FailsOnWidth(WIDTH));
     let bench = bench(&device);
     let (sound, street) = (bench.video(1), bench.street());

@@ -21,6 +21,9 @@ const FOLDER: &str = "FRAMEFLEET_PRETENDED_GPU";
 /// What its only GPU says it is, and what kernels are compiled for: nothing is done with them but to load them.
 const COMPUTE_CAPABILITY: (u32, u32) = (8, 9);
 
+/// Seconds after which a test counts as hanging: many times what it takes.
+const LONGEST_S: &str = "300";
+
 const PARTS: [&str; 6] = ["gpu.cpp", "streams.cpp", "memory.cpp", "kernels.cpp", "nvdec.cpp", "uncalled.cpp"];
 
 /// Calls a test where there is this driver. `test` is a closure of the test's own function, which has its name.
@@ -31,7 +34,8 @@ pub fn in_its_own_process<T: Fn()>(test: T) {
     let name = type_name::<T>().strip_suffix("::{{closure}}").expect("it is a closure");
     let (_crate, name) = name.split_once("::").expect("a test is in a crate");
     let folder = folder_with_driver();
-    let mut again = Command::new(env::current_exe().unwrap());
+    let mut again = Command::new("timeout");
+    again.arg(LONGEST_S).arg(env::current_exe().unwrap());
     again.args(["--exact", name, "--nocapture"]).env(FOLDER, folder.path()).env("LD_LIBRARY_PATH", folder.path());
     let ended = again.output().unwrap();
     let said = [ended.stdout, ended.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());

@@ -52,9 +52,9 @@ struct Gpu {
     long long launches = 0;
     // The error that every call gives from now on.
     Result lost = SUCCESS;
-    // What is asked of no stream, and all others.
-    Stream legacy;
+    // Those that were made, and the one that is meant by none.
     std::vector<Stream *> streams;
+    Stream legacy;
 };
 
 extern Gpu gpu;

@@ -151,8 +151,13 @@ API Result cuvidDecodePicture(Decoder *decoder, const DecodeParameters *asked) {
     return SUCCESS;
 }
 
-// In front of a surface, where its size is kept.
+// In front of a surface.
+struct Surface {
+    size_t bytes;
+    bool mapped;
+};
 static const size_t HEADER = 64;
+static Surface *surface_at(Address address) { return (Surface *)(address - HEADER); }
 
 API Result cuvidMapVideoFrame64(Decoder *decoder, int index, Address *surface, unsigned *pitch,
                                 const ProcessingParameters *processing) {
@@ -162,14 +167,16 @@ API Result cuvidMapVideoFrame64(Decoder *decoder, int index, Address *surface, u
     const Clip *clip = picture.clip;
     const size_t coded_height = decoder->info.target_height;
     const size_t step = (decoder->info.target_width * clip->sample + 511) / 512 * 512, bytes = step * coded_height * 3 / 2;
-    uint8_t *memory = (uint8_t *)malloc(HEADER + bytes), *to = memory + HEADER;
-    memcpy(memory, &bytes, sizeof bytes);
+    uint8_t *to = (uint8_t *)malloc(HEADER + bytes) + HEADER;
     memset(to, 0xee, bytes);
+    *surface = (Address)to;
+    *surface_at(*surface) = {bytes, true};
     decoder->mapped++;
     gpu.counts->surfaces++;
-    *surface = (Address)to;
     *pitch = step;
     return ask(processing->stream, [=] {
+        // By then it may be another picture's.
+        if (!surface_at((Address)to)->mapped) return;
         const uint8_t *from = clip->picture(picture.rank);
         const size_t row = clip->row_bytes(), height = clip->height;
         for (size_t y = 0; y < height; y++) memcpy(to + y * step, from + y * row, row);
@@ -178,9 +185,9 @@ API Result cuvidMapVideoFrame64(Decoder *decoder, int index, Address *surface, u
 }
 // The next picture comes there at once.
 API Result cuvidUnmapVideoFrame64(Decoder *decoder, Address surface) {
-    size_t bytes;
-    memcpy(&bytes, (void *)(surface - HEADER), sizeof bytes);
-    give_back(surface, bytes);
+    std::lock_guard<std::recursive_mutex> alone(gpu.lock);
+    surface_at(surface)->mapped = false;
+    give_back(surface, surface_at(surface)->bytes);
     decoder->mapped--;
     gpu.counts->surfaces--;
     return SUCCESS;

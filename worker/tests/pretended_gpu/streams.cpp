@@ -9,6 +9,8 @@ struct Event {
     uint64_t number = 0;
 };
 
+static bool is_done(const Event &event) { return !event.stream || event.stream->done >= event.number; }
+
 Stream *stream_of(void *stream) { return stream ? (Stream *)stream : &gpu.legacy; }
 
 Result ask(void *stream, std::function<void()> work) {
@@ -70,7 +72,7 @@ API Result cuEventRecord(void *event, void *stream) {
 API Result cuEventQuery(void *event) {
     NEEDS_CONTEXT;
     const Event of = *(Event *)event;
-    if (!of.stream || of.stream->done >= of.number) return SUCCESS;
+    if (is_done(of)) return SUCCESS;
     run_until(of.stream, of.stream->done + 1);
     return NOT_READY;
 }
@@ -80,5 +82,9 @@ API Result cuEventSynchronize(void *event) {
     if (of.stream) run_until(of.stream, of.number);
     return SUCCESS;
 }
-API Result cuEventElapsedTime(float *ms, void *, void *) { return *ms = 1.0f, SUCCESS; }
-API Result cuEventElapsedTime_v2(float *ms, void *, void *) { return *ms = 1.0f, SUCCESS; }
+API Result cuEventElapsedTime_v2(float *ms, void *from, void *to) {
+    NEEDS_CONTEXT;
+    if (!is_done(*(Event *)from) || !is_done(*(Event *)to)) return NOT_READY;
+    return *ms = 1.0f, SUCCESS;
+}
+API Result cuEventElapsedTime(float *ms, void *from, void *to) { return cuEventElapsedTime_v2(ms, from, to); }
