@@ -131,8 +131,9 @@ const RETAIN_PERIOD: Duration = Duration::from_mins(1);
 /// Works until a signal, or until there is no work left, where that is asked for.
 pub fn run(settings: &Settings, signals: &Stop) -> Result<()> {
     let volume = Volume::open(&settings.results)?;
-    check_topics(settings)?;
+    // What is wrong here is known sooner than what is wrong with a broker.
     let settled = device::settle(settings.wish(), settings.gpu)?;
+    check_topics(settings)?;
     let id = worker_id();
     let announcer = Announcer::new(&settings.connection, &volume, &id)?;
     let worker = Arc::new(Worker {

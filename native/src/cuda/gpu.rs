@@ -1,5 +1,7 @@
 use super::error::{CudaError, described};
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
+use libloading::Library;
+use std::ffi::CStr;
 use std::sync::Arc;
 
 /// One GPU and this process's primary context on it, which ONNX Runtime uses too.
@@ -20,10 +22,13 @@ pub struct Memory {
 }
 
 impl Gpu {
-    /// Whether there is a driver: asked for before any other call, since the binding ends the process where there is none.
+    /// Whether there is a driver, with the calls that come before its version is known: asked for before any other call,
+    /// since the binding ends the process where one is missing.
     pub fn has_driver() -> bool {
-        // SAFETY: loads the driver's library, which runs no code of ours.
-        unsafe { sys::is_culib_present() }
+        // SAFETY: loads the driver's library, as the binding does.
+        let Ok(driver) = (unsafe { Library::new(DRIVER) }) else { return false };
+        // SAFETY: nothing is called through what is found.
+        FIRST_CALLS.iter().all(|call| unsafe { driver.get::<*const ()>(call.to_bytes_with_nul()) }.is_ok())
     }
 
     /// How many GPUs the driver shows to this process.
@@ -63,7 +68,12 @@ impl Gpu {
             let found = format!("{count} GPU{} can be seen", if count == 1 { "" } else { "s" });
             return Err(CudaError::NoSuchDevice { ordinal, found });
         }
-        let failed = CudaError::of("take up the GPU");
+        let failed = |error: DriverError| CudaError::Missing {
+            what: format!("cuda:{ordinal} cannot be taken up"),
+            reason: described(error),
+            remedy: "`nvidia-smi` says more; another process may have it, or the machine must be started again"
+                .to_owned(),
+        };
         let context = CudaContext::new(ordinal).map_err(&failed)?;
         // SAFETY: from here on nobody relies on cudarc's own events between streams: whoever uses memory on another stream
         // waits for it first, as `DevicePicture` and the sessions say.
@@ -72,6 +82,16 @@ impl Gpu {
         context.set_blocking_synchronize().map_err(&failed)?;
         let name = context.name().map_err(&failed)?;
         let (major, minor) = context.compute_capability().map_err(&failed)?;
+        if (major, minor) < OLDEST_GPU {
+            return Err(CudaError::Missing {
+                what: format!("cuda:{ordinal} ({name}) is too old"),
+                reason: format!(
+                    "its compute capability is {major}.{minor}, and CUDA 13 begins with {}.{}",
+                    OLDEST_GPU.0, OLDEST_GPU.1
+                ),
+                remedy: "take a GPU of the Turing generation (a T4) or later".to_owned(),
+            });
+        }
         Ok(Arc::new(Self { context, ordinal, name, compute_capability: (major as u32, minor as u32) }))
     }
 
@@ -152,5 +172,11 @@ fn driver_version() -> Result<i32, CudaError> {
     Ok(version)
 }
 
+const DRIVER: &str = "libcuda.so.1";
+/// What is called before the driver's version is known, and to say what went wrong.
+const FIRST_CALLS: [&CStr; 5] =
+    [c"cuInit", c"cuDriverGetVersion", c"cuDeviceGetCount", c"cuGetErrorName", c"cuGetErrorString"];
+/// Turing.
+const OLDEST_GPU: (i32, i32) = (7, 5);
 /// CUDA 13.0, of which all libraries are. The binding ends the process where a driver lacks a call of it.
 const OLDEST_DRIVER: i32 = 13_000;

@@ -34,7 +34,7 @@ pub struct Settled {
 pub fn settle(wish: DeviceWish, gpu: GpuWish) -> Result<Settled> {
     let note = match choose(wish, &ThisMachine)? {
         Chosen::Cpu { note } => note,
-        Chosen::Cuda(found) => match on_gpu(found, gpu) {
+        Chosen::Cuda(found) => match on_gpu(found, gpu, wish) {
             Ok(settled) => return Ok(settled),
             Err(problem) => match wish {
                 DeviceWish::Auto => Some(not_used(&problem)),
@@ -52,12 +52,15 @@ fn not_used(problem: &ModelError) -> String {
     format!("the CPU is used, since the GPU cannot be: {problem} (--device cpu does not look)")
 }
 
-fn on_gpu(gpu: Arc<Gpu>, wish: GpuWish) -> std::result::Result<Settled, ModelError> {
-    let settings = CudaSettings {
-        largest_batch: wish.largest_batch,
-        deterministic: wish.deterministic,
-        tensorrt: if wish.tensorrt { Some(engines()?) } else { None },
+fn on_gpu(gpu: Arc<Gpu>, how: GpuWish, wish: DeviceWish) -> std::result::Result<Settled, ModelError> {
+    let tensorrt = match how.tensorrt.then(engines).transpose() {
+        Err(lacking) if wish == DeviceWish::Auto => {
+            tracing::warn!("models run without TensorRT: {lacking}");
+            None
+        }
+        found => found?,
     };
+    let settings = CudaSettings { largest_batch: how.largest_batch, deterministic: how.deterministic, tensorrt };
     let device = CudaDevice::new(Arc::clone(&gpu), settings)?;
     let runtime = Runtime::load_for_gpu()?;
     let hardware = match decoder_of(gpu) {

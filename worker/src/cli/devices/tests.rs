@@ -131,7 +131,7 @@ fn an_old_driver_is_named_with_both_versions() {
     let old = libraries.into_iter().chain([(Component::Driver, found(12, 2))]).collect();
     let words = words(&Inventory { libraries: old, driver_release: None, ..server() });
     assert_says(&words, &["it has CUDA 12.2, and CUDA 13.0 is needed", "install NVIDIA's driver 580 or later"]);
-    assert!(words.ends_with("takes cpu: there is a GPU, and what it lacks is told above"), "{words}");
+    assert!(words.ends_with("takes cpu: there is a GPU, and something is missing for it"), "{words}");
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_driver_that_does_not_start_and_a_full_gpu_are_told() {
     let full = CudaError::OutOfMemory { action: "take up the GPU" };
     let full = words(&Inventory { gpus: Ok(vec![Err(full)]), ..server() });
     assert_says(&full, &["cuda:0 cannot be taken up", "cuda:0: the GPU's memory does not suffice"]);
-    assert_says(&full, &["--device auto takes cpu: there is a GPU, and what it lacks is told above"]);
+    assert_says(&full, &["--device auto takes cpu: there is a GPU, and something is missing for it"]);
 }
 
 #[test]
