@@ -21,11 +21,10 @@ pub fn table(summary: &Summary) -> String {
     ]);
     figures.add_row(vec!["tracks".to_owned(), summary.tracks.to_string(), String::new()]);
     align_numbers(&mut figures);
-    let on = format!("\n  on {}", summary.device);
 
     let classes = if summary.classes.is_empty() { String::new() } else { format!("\n\n{}", classes(summary)) };
     let stages = if summary.stages.is_empty() { String::new() } else { format!("\n\n{}", stages(summary)) };
-    format!("{}{on}{classes}{stages}\n\n  limited by {}", trimmed(&figures), summary.limited_by)
+    format!("{}{classes}{stages}\n\n  on {}, limited by {}", trimmed(&figures), summary.device, summary.limited_by)
 }
 
 /// Where the time went: the stages side by side, then those that follow.

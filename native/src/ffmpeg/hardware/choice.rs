@@ -114,8 +114,8 @@ mod tests {
         };
         let hevc = StreamFacts { codec: "hevc", ..HD };
         let usual = bytes(&hevc, 8);
-        // 72 pictures of 2048 x 1088 and half of it.
-        assert_eq!(usual, 72 * 2048 * 1088 * 3 / 2);
+        // 56 pictures of 2048 x 1088 and half of it.
+        assert_eq!(usual, 56 * 2048 * 1088 * 3 / 2);
         let deep = bytes(&StreamFacts { pixel_format: "yuv420p10le", ..hevc }, 10);
         assert_eq!(deep, usual / 2048 * 3840, "two bytes a sample, 3840 is a multiple of 256");
         assert_eq!(bytes(&StreamFacts { pixel_format: "yuvj420p", ..hevc }, 8), usual);
