@@ -134,11 +134,12 @@ fn a_device_is_written_as_it_is_read() {
         assert_eq!(text.parse::<DeviceWish>().unwrap().to_string(), text);
     }
     assert_eq!("cuda".parse(), Ok(DeviceWish::Cuda(0)));
+    assert_eq!("".parse(), Ok(DeviceWish::Auto), "a variable that nobody set");
 }
 
 #[test]
 fn what_is_no_device_is_refused_with_what_can_be_said() {
-    for (text, hint) in [("gpu", "cuda:0"), ("CPU", "cpu"), ("", "auto"), ("cuda:x", "cuda:0"), ("cuda:-1", "number")] {
+    for (text, hint) in [("gpu", "cuda:0"), ("CPU", "cpu"), ("cuda:x", "cuda:0"), ("cuda:-1", "number")] {
         let error = text.parse::<DeviceWish>().unwrap_err();
         assert!(error.contains(hint), "{text}: {error}");
     }
