@@ -79,6 +79,7 @@ fn old_driver(scratch: &Scratch) -> String {
                   int cuDriverGetVersion(int *v) { *v = 12020; return 0; }\n\
                   int cuDeviceGetCount(int *n) { *n = 1; return 0; }\n\
                   int cuDeviceGet(int *d, int n) { return 999; }\n\
+                  int cuGetErrorName(int e, const char **s) { *s = \"INVENTED\"; return 0; }\n\
                   int cuGetErrorString(int e, const char **s) { *s = \"invented\"; return 0; }\n";
     let source = scratch.file("driver.c", source.as_bytes());
     let mut compiler = Command::new("cc");
