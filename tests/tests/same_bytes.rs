@@ -95,9 +95,9 @@ fn finish_between_kills(call: &impl Fn(&Path) -> Call, out: &Path, length: u64, 
 fn assert_same_results(job: &Job, undisturbed: &Job) {
     let (ours, theirs) = (job.contents(), undisturbed.contents());
     let differs = |name: &&PathBuf| !name.ends_with("summary.json") && !name.ends_with("outcome.json");
-    for name in theirs.keys().filter(differs) {
-        assert!(ours.get(name) == theirs.get(name), "{} is not the same", name.display());
-    }
+    let others: Vec<&PathBuf> =
+        theirs.keys().filter(differs).filter(|name| ours.get(*name) != theirs.get(*name)).collect();
+    assert!(others.is_empty(), "{others:?} are not the same");
     let leftover = |name: &Path| name.to_string_lossy().contains(".tmp-");
     let unknown = ours.keys().find(|name| !theirs.contains_key(*name) && !leftover(name));
     assert_eq!(unknown, None, "a file that no design knows of");
