@@ -54,6 +54,24 @@ pub struct Report {
     pub runtime: String,
 }
 
+impl Report {
+    /// Of a model that nobody ran: what it is, and nothing that was seen.
+    pub fn untried(model: &Model) -> Self {
+        Self {
+            sha256: model.sha256.clone(),
+            files: Vec::new(),
+            manifest: model.manifest.clone(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            load_s: 0.0,
+            frame_s: 0.0,
+            memory_bytes: 0,
+            confinement: Vec::new(),
+            runtime: String::new(),
+        }
+    }
+}
+
 /// A file of a model, by its name in the model's folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckedFile {

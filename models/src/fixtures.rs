@@ -34,18 +34,7 @@ impl Check for Recognise {
         };
         let external = model.external().iter().map(|(name, bytes)| file(name, bytes));
         let files = std::iter::once(file("model.onnx", model.bytes())).chain(external).collect();
-        let report = Report {
-            sha256: model.sha256.clone(),
-            files,
-            manifest: model.manifest.clone(),
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            load_s: 0.0,
-            frame_s: 0.0,
-            memory_bytes: 0,
-            confinement: Vec::new(),
-            runtime: "none".to_owned(),
-        };
+        let report = Report { files, runtime: "none".to_owned(), ..Report::untried(&model) };
         Ok(Checked { model, report })
     }
 }

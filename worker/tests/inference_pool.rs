@@ -65,18 +65,7 @@ impl Bench {
     /// A model that was not tried out, so that it may be one that fails.
     fn serving(&self, onnx: &str) -> Arc<Serving> {
         let model = Model::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(onnx)).unwrap();
-        let report = Report {
-            sha256: model.sha256.clone(),
-            files: Vec::new(),
-            manifest: model.manifest.clone(),
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            load_s: 0.0,
-            frame_s: 0.0,
-            memory_bytes: 0,
-            confinement: Vec::new(),
-            runtime: String::new(),
-        };
+        let report = Report::untried(&model);
         Arc::new(Serving::new(&self.runtime, Checked { model, report }, None))
     }
 
@@ -116,6 +105,26 @@ impl Bench {
             stop,
         };
         job::run(&request(video, serving), &workplace)
+    }
+
+    /// The tracks of three jobs on one video.
+    fn three_at_once(&self, video: &Path, serving: &Arc<Serving>) -> [Vec<u8>; 3] {
+        thread::scope(|scope| {
+            let jobs = ["a", "b", "c"]
+                .map(|name| scope.spawn(move || tracks(&self.run(name, video, serving, &Stop::default()).unwrap())));
+            jobs.map(|job| job.join().unwrap())
+        })
+    }
+
+    fn assert_two_models_do_not_disturb_each_other(&self, video: &Path) {
+        let models = [self.street(), self.serving("models/tests/graphs/v8.onnx")];
+        let run = |results, model| tracks(&self.run(results, video, model, &Stop::default()).unwrap());
+        let alone = models.each_ref().map(|model| run("alone", model));
+        let together = thread::scope(|scope| {
+            let jobs = models.each_ref().map(|model| scope.spawn(move || run("together", model)));
+            jobs.map(|job| job.join().unwrap())
+        });
+        assert!(alone == together && alone[0] != alone[1]);
     }
 }
 
@@ -189,15 +198,7 @@ fn beside_a_long_call(
 #[test]
 fn two_models_at_once_give_the_bytes_that_they_give_one_after_the_other() {
     let bench = Bench::new();
-    let video = bench.video(2);
-    let (street, other) = (bench.street(), bench.serving("models/tests/graphs/v8.onnx"));
-    let stop = Stop::default();
-    let alone = [&street, &other].map(|model| tracks(&bench.run("alone", &video, model, &stop).unwrap()));
-    let together = thread::scope(|scope| {
-        let jobs = [&street, &other].map(|model| scope.spawn(|| bench.run("together", &video, model, &stop).unwrap()));
-        jobs.map(|job| tracks(&job.join().unwrap()))
-    });
-    assert!(alone == together && alone[0] != alone[1]);
+    bench.assert_two_models_do_not_disturb_each_other(&bench.video(2));
 }
 
 #[test]

@@ -77,18 +77,7 @@ impl Card {
     pub fn serving(&self, onnx: &Path, device: &Arc<dyn Device>) -> Result<Arc<Serving>, Failure> {
         let model = Model::open(onnx)?;
         // Nobody reads it here; the program's own has what was seen when the model was tried out.
-        let report = Report {
-            sha256: model.sha256.clone(),
-            files: Vec::new(),
-            manifest: model.manifest.clone(),
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            load_s: 0.0,
-            frame_s: 0.0,
-            memory_bytes: 0,
-            confinement: Vec::new(),
-            runtime: String::new(),
-        };
+        let report = Report::untried(&model);
         let runtime = self.runtime.clone().on(Arc::clone(device));
         Ok(Arc::new(Serving::new(&runtime, Checked { model, report }, None)))
     }

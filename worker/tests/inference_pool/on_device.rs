@@ -39,15 +39,7 @@ pub fn code(finished: &Finished) -> Option<ErrorCode> {
 fn batches_of_several_sources_give_the_bytes_that_single_frames_give() {
     let device = Pretended::new(8, Fault::None);
     let bench = bench(&device);
-    let (video, street) = (bench.video(1), bench.street());
-    let stop = Stop::default();
-    let jobs = thread::scope(|scope| {
-        let jobs = ["a", "b", "c"].map(|name| {
-            let (bench, video, street, stop) = (&bench, &video, &street, &stop);
-            scope.spawn(move || tracks(&bench.run(name, video, street, stop).unwrap()))
-        });
-        jobs.map(|job| job.join().unwrap())
-    });
+    let jobs = bench.three_at_once(&bench.video(1), &bench.street());
     assert!(jobs.iter().all(|bytes| bytes == on_cpu()));
     assert_eq!(device.loads(), [8], "one session for all");
     let batches = device.batches();
@@ -58,15 +50,7 @@ fn batches_of_several_sources_give_the_bytes_that_single_frames_give() {
 fn two_models_take_turns_on_a_device() {
     let device = Pretended::new(4, Fault::None);
     let bench = bench(&device);
-    let video = bench.video(1);
-    let (street, other) = (bench.street(), bench.serving("models/tests/graphs/v8.onnx"));
-    let stop = Stop::default();
-    let alone = [&street, &other].map(|model| tracks(&bench.run("alone", &video, model, &stop).unwrap()));
-    let together = thread::scope(|scope| {
-        let jobs = [&street, &other].map(|model| scope.spawn(|| bench.run("together", &video, model, &stop).unwrap()));
-        jobs.map(|job| tracks(&job.join().unwrap()))
-    });
-    assert!(alone == together && alone[0] != alone[1]);
+    bench.assert_two_models_do_not_disturb_each_other(&bench.video(1));
 }
 
 #[test]

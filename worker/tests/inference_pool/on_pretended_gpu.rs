@@ -40,14 +40,7 @@ fn a_gpu_finds_what_the_cpu_finds() {
     in_its_own_process(|| {
         let bench = bench(PretendedGpu::SOUND, batches_of(8));
         let (video, street) = (bench.video(1), bench.street());
-        let stop = Stop::default();
-        let jobs = thread::scope(|scope| {
-            let jobs = ["a", "b", "c"].map(|name| {
-                let (bench, video, street, stop) = (&bench, &video, &street, &stop);
-                scope.spawn(move || tracks(&bench.run(name, video, street, stop).unwrap()))
-            });
-            jobs.map(|job| job.join().unwrap())
-        });
+        let jobs = bench.three_at_once(&video, &street);
         assert!(jobs.iter().all(|bytes| bytes == on_cpu()));
         drop((bench, street));
         Counts::at_the_end();
@@ -60,15 +53,8 @@ fn one_size_of_batch_finds_the_same_whoever_shares_it() {
         let settings = CudaSettings { deterministic: true, ..batches_of(4) };
         let bench = bench(PretendedGpu::SOUND, settings);
         let (video, street) = (bench.video(1), bench.street());
-        let stop = Stop::default();
-        let alone = tracks(&bench.run("alone", &video, &street, &stop).unwrap());
-        thread::scope(|scope| {
-            let jobs = ["a", "b"].map(|name| {
-                let (bench, video, street, stop) = (&bench, &video, &street, &stop);
-                scope.spawn(move || tracks(&bench.run(name, video, street, stop).unwrap()))
-            });
-            assert!(jobs.into_iter().all(|job| job.join().unwrap() == alone));
-        });
+        let alone = tracks(&bench.run("alone", &video, &street, &Stop::default()).unwrap());
+        assert!(bench.three_at_once(&video, &street).iter().all(|shared| *shared == alone));
         assert!(alone == on_cpu());
     });
 }
