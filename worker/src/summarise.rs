@@ -60,7 +60,6 @@ impl Facts<'_> {
                 first_detection_s: self.first_detection_s,
             },
             limited_by: limit(&self.stages, self.infer_parts, self.request.settings.every, &device),
-
             stages: self.stages,
             infer_parts: self.infer_parts,
             segments: SegmentCounts { total, found: total - self.missing.len() as u32 },
