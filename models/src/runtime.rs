@@ -1,4 +1,5 @@
 use crate::{ModelError, device::Device};
+use framefleet_native::onnxruntime::version_of;
 use ort::environment::Environment;
 use std::{
     env, fs,
@@ -23,12 +24,12 @@ const LIBRARY: &str = "libonnxruntime.so";
 const FOR_CPU: &str = "framefleet/onnxruntime";
 const FOR_GPU: &str = "framefleet/onnxruntime-gpu";
 
-/// The file of a build, which nobody has loaded for this.
+/// The file of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installed {
     pub path: PathBuf,
-    /// As the file's name says, if it does.
-    pub version: Option<String>,
+    /// Such as `1.31.1`, as it says itself, or why it cannot be used.
+    pub version: Result<String, String>,
 }
 
 static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
@@ -152,7 +153,7 @@ fn installed_or_expected(build: &str) -> Vec<PathBuf> {
 
 fn first_there(places: Vec<PathBuf>) -> Option<Installed> {
     let path = places.into_iter().find(|place| place.is_file())?;
-    let version = version_in_name(&path).map(ToOwned::to_owned);
+    let version = version_of(&path);
     Some(Installed { path, version })
 }
 
@@ -219,12 +220,13 @@ mod tests {
     }
 
     #[test]
-    fn a_build_that_is_there_is_told_with_the_version_of_its_name() {
+    fn a_file_that_is_there_and_cannot_be_used_is_told_with_its_reason() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(format!("{LIBRARY}.1.31.1"));
         fs::write(&path, "").unwrap();
         let found = first_there(vec![folder.path().join("nothing"), path.clone()]).unwrap();
-        assert_eq!(found, Installed { path, version: Some("1.31.1".to_owned()) });
+        assert_eq!(found.path, path);
+        assert!(found.version.unwrap_err().contains(path.to_str().unwrap()));
         assert_eq!(first_there(vec![folder.path().join("nothing")]), None);
     }
 

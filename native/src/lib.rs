@@ -5,10 +5,11 @@
 //!                                   └────► BgrConverter ─► bytes ─► Mp4Encoder
 //! ```
 //!
-//! [`cuda`] has the GPU. Beside these, [`process`] settles what the libraries do behind the process's back, and ends it.
+//! [`cuda`] has the GPU, [`onnxruntime`] what a build of it says. Beside these, [`process`] settles what the libraries do behind the process's back, and ends it.
 #![allow(unsafe_code)]
 
 pub mod cuda;
 pub mod ffmpeg;
+pub mod onnxruntime;
 pub mod picture;
 pub mod process;

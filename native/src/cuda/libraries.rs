@@ -7,6 +7,7 @@ mod component;
 mod version;
 
 use super::error::CudaError;
+use crate::onnxruntime;
 pub use component::Component;
 use component::Need;
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
@@ -28,7 +29,7 @@ const CUDA: Version = Version::new(13, 0, 0);
 pub struct Places {
     /// The first that has a file is taken.
     pub folders: Vec<PathBuf>,
-    /// Of the build of ONNX Runtime that is to be loaded, the folder, where it must have its provider.
+    /// The ONNX Runtime that is to be loaded, which must have its provider beside it.
     pub onnxruntime: Option<PathBuf>,
 }
 
@@ -173,10 +174,15 @@ fn state_of(component: Component, places: &Places) -> State {
     match load(component, folders) {
         Ok(library) => {
             let version = version::of(component, &library);
-            let path = component.symbol().and_then(|symbol| file_of(&library, symbol));
+            let path = component.symbol().map(|symbol| file_of(&library, symbol));
             // Whoever asks for it by name must be given this one until the end.
             std::mem::forget(library);
-            State::Found { path, version }
+            match path {
+                Some(None) => State::Missing {
+                    reason: format!("what goes by the name of {} is another library", component.file()),
+                },
+                path => State::Found { path: path.flatten(), version },
+            }
         }
         Err(reason) => State::Missing { reason },
     }
@@ -184,14 +190,17 @@ fn state_of(component: Component, places: &Places) -> State {
 
 /// It calls into ONNX Runtime, which loads it from its own folder.
 fn provider(onnxruntime: Option<&Path>) -> State {
-    let Some(folder) = onnxruntime else {
+    let Some((library, folder)) = onnxruntime.and_then(|library| Some((library, library.parent()?))) else {
         return State::Missing { reason: "ONNX Runtime for GPUs is not installed".to_owned() };
     };
     let path = folder.join(Component::OnnxRuntimeCuda.file());
-    if path.is_file() {
-        return State::Found { path: Some(path), version: None };
+    if !path.is_file() {
+        return State::NotInBuild { folder: folder.to_owned() };
     }
-    State::NotInBuild { folder: folder.to_owned() }
+    match onnxruntime::version_of(library) {
+        Ok(_) => State::Found { path: Some(path), version: None },
+        Err(reason) => State::Missing { reason },
+    }
 }
 
 /// Loads the library of this component and those that it will ask for by itself.
@@ -200,9 +209,14 @@ fn load(component: Component, folders: &[PathBuf]) -> Result<Library, String> {
     for file in component.companions() {
         std::mem::forget(load_first(file, folders)?.0);
     }
-    let pieces = component.pieces_beside();
-    for path in folder.into_iter().flat_map(|folder| beginning_with(folder, pieces)) {
-        std::mem::forget(open(&path)?);
+    if let (Some(folder), Some(beginning)) = (folder, component.pieces_beside()) {
+        let pieces = beginning_with(folder, beginning);
+        if pieces.is_empty() {
+            return Err(format!("there is no {beginning}* beside it in {}", folder.display()));
+        }
+        for path in pieces {
+            std::mem::forget(open(&path)?);
+        }
     }
     Ok(library)
 }
@@ -228,7 +242,7 @@ fn open(path: &Path) -> Result<Library, String> {
 }
 
 /// The loader's own words, which say which file lacks what.
-pub(super) fn said(error: &libloading::Error) -> String {
+pub(crate) fn said(error: &libloading::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
@@ -238,11 +252,10 @@ fn nowhere_in(folders: &[PathBuf]) -> String {
     format!("not found {before}by the system's loader")
 }
 
-/// Files of the folder whose names begin so. None where the beginning is empty.
+/// Files of the folder whose names begin so.
 fn beginning_with(folder: &Path, beginning: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-    let named =
-        entries.filter(|entry| !beginning.is_empty() && entry.file_name().to_string_lossy().starts_with(beginning));
+    let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(beginning));
     named.map(|entry| entry.path()).collect()
 }
 

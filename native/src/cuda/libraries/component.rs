@@ -116,10 +116,10 @@ impl Component {
     }
 
     /// How the files begin that lie beside it and that it loads by name, of which the version is not known beforehand.
-    pub(super) fn pieces_beside(self) -> &'static str {
+    pub(super) fn pieces_beside(self) -> Option<&'static str> {
         match self {
-            Self::Nvrtc => "libnvrtc-builtins.so.",
-            _ => "",
+            Self::Nvrtc => Some("libnvrtc-builtins.so."),
+            _ => None,
         }
     }
 

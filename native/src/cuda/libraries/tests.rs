@@ -70,12 +70,30 @@ fn what_is_nowhere_is_said_with_the_folders_that_were_looked_into() {
 #[test]
 fn a_build_of_onnx_runtime_without_the_provider_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let states = complete().into_iter().chain([(Component::OnnxRuntimeCuda, provider(Some(folder.path())))]);
+    let library = folder.path().join("libonnxruntime.so.1.31.1");
+    let states = complete().into_iter().chain([(Component::OnnxRuntimeCuda, provider(Some(&library)))]);
     let texts = texts(&states.collect());
     assert_eq!(texts.len(), 1);
     assert!(texts[0].contains(folder.path().to_str().unwrap()) && texts[0].contains("FRAMEFLEET_ONNXRUNTIME"));
     fs::write(folder.path().join("libonnxruntime_providers_cuda.so"), "").unwrap();
-    assert!(matches!(provider(Some(folder.path())), State::Found { .. }));
+    let State::Missing { reason } = provider(Some(&library)) else { panic!("there is no ONNX Runtime") };
+    assert!(reason.contains(library.to_str().unwrap()), "{reason}");
+}
+
+#[test]
+fn another_library_under_the_name_of_a_part_is_not_that_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("other.c");
+    fs::write(&source, "int other(void) { return 1; }").unwrap();
+    for component in [Component::Curand, Component::Nvrtc] {
+        let made = folder.path().join(component.file());
+        let status = std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(made).arg(&source).status();
+        assert!(status.unwrap().success());
+    }
+    let places = Places { folders: vec![folder.path().to_owned()], onnxruntime: None };
+    let reasons = [Component::Curand, Component::Nvrtc].map(|component| state_of(component, &places).reason().unwrap());
+    assert_eq!(reasons[0], "what goes by the name of libcurand.so.10 is another library");
+    assert!(reasons[1].starts_with("there is no libnvrtc-builtins.so.* beside it"), "{}", reasons[1]);
 }
 
 /// Needs what `./dev setup --gpu` installs, but no GPU.

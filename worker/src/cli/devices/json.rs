@@ -55,7 +55,8 @@ fn decodes(able: &Capabilities) -> Value {
 }
 
 fn build(build: Option<&Installed>) -> Value {
-    build.map_or(Value::Null, |build| json!({ "version": build.version, "path": build.path }))
+    let Some(Installed { path, version }) = build else { return Value::Null };
+    json!({ "version": version.as_ref().ok(), "path": path, "problem": version.as_ref().err() })
 }
 
 fn library(component: Component, state: &State) -> Value {

@@ -13,7 +13,7 @@ fn found(major: u32, minor: u32) -> State {
 
 /// Nothing but a CPU.
 fn laptop() -> Inventory {
-    let version = Some("1.31.1".to_owned());
+    let version = Ok("1.31.1".to_owned());
     Inventory {
         cpu: Cpu { model: Some("Some CPU @ 2.0GHz".to_owned()), cores: 8 },
         on_the_bus: 0,
@@ -97,6 +97,23 @@ fn a_machine_without_a_gpu_reads_what_one_would_need_and_that_auto_takes_the_cpu
     );
     assert!(words.ends_with("--device auto takes cpu: there is no NVIDIA GPU"), "{words}");
     assert!(!words.contains("TensorRT 10"), "nobody adds TensorRT to a machine without a GPU: {words}");
+}
+
+#[test]
+fn an_onnx_runtime_that_is_none_is_told_with_the_reason_and_the_command() {
+    let problem = "/data/libonnxruntime.so.1.31.1: file too short".to_owned();
+    let build = Installed { path: "/data/libonnxruntime.so.1.31.1".into(), version: Err(problem.clone()) };
+    let inventory = Inventory { onnxruntime: Some(build), ..laptop() };
+    assert_says(
+        &words(&inventory),
+        &[
+            "ONNX Runtime for the CPU cannot be used ONNX Runtime for GPUs -",
+            "ONNX Runtime for the CPU cannot be used (/data/libonnxruntime.so.1.31.1: file too short)",
+            "`./dev setup` installs another one",
+        ],
+    );
+    let build = &json::document(&inventory)["onnxruntime"]["cpu"];
+    assert_eq!((&build["version"], &build["problem"]), (&serde_json::Value::Null, &problem.into()));
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub fn page(inventory: &Inventory, columns: usize) -> String {
     let parts = [hardware(inventory), gpu_table(gpus), decoders(gpus), libraries(inventory)];
     let choice = Choice::on(inventory);
     let parts = parts.into_iter().filter(|part| !part.is_empty());
-    let parts = parts.chain(lacking(inventory, columns));
+    let parts = parts.chain(unusable(inventory, columns)).chain(lacking(inventory, columns));
     let last = wrapped(&format!("--device auto takes {}: {}", choice.device, choice.why), 0, columns);
     parts.chain([last]).collect::<Vec<_>>().join("\n\n").replace(|c: char| c.is_control() && c != '\n', "\u{fffd}")
 }
@@ -111,8 +111,8 @@ fn libraries(inventory: &Inventory) -> String {
     let mut table = plain_table();
     table.set_header(vec!["library", "version"]);
     let build = |build: &Option<Installed>| match build {
-        Some(Installed { version: Some(version), .. }) => version.clone(),
-        Some(Installed { path, .. }) => path.display().to_string(),
+        Some(Installed { version: Ok(version), .. }) => version.clone(),
+        Some(Installed { version: Err(_), .. }) => "cannot be used".to_owned(),
         None => "-".to_owned(),
     };
     table.add_row(vec!["ONNX Runtime for the CPU".to_owned(), build(&inventory.onnxruntime)]);
@@ -127,6 +127,13 @@ fn libraries(inventory: &Inventory) -> String {
         table.add_row(vec![component.title().to_owned(), version]);
     }
     trimmed(&table)
+}
+
+/// Without it, nothing runs.
+fn unusable(inventory: &Inventory, columns: usize) -> Option<String> {
+    let reason = inventory.onnxruntime.as_ref()?.version.as_ref().err()?;
+    let remedy = "`./dev setup` installs another one, or FRAMEFLEET_ONNXRUNTIME names it";
+    Some(item(&format!("ONNX Runtime for the CPU cannot be used ({reason})"), remedy, columns))
 }
 
 /// What is missing, a paragraph for each, and then what could be added. The second is of no interest without a GPU.
