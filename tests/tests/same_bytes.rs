@@ -29,6 +29,18 @@ fn threads_and_segments_do_not_change_the_sample() {
     }
 }
 
+/// Encoders like to share work among as many threads as there are cores, and what they write follows from how they share.
+#[test]
+fn cores_do_not_change_the_annotated_video() {
+    let scratch = Scratch::new();
+    let video = scratch.keyed("clip.mp4", clip::H264);
+    let call = |out: &str| scratch.call(Detector::Colours, &[&video]).with(&["--annotate"]).out(&scratch.join(out));
+    let on_all = call("all").run().job();
+    let on_one = call("one").run_through(&["taskset", "-c", "0"].map(str::to_owned)).job();
+    let annotated = |job: &Job| fs::read(job.folder.join("annotated.mp4")).unwrap();
+    assert!(annotated(&on_one) == annotated(&on_all), "the number of cores can be seen in the annotated video");
+}
+
 #[test]
 fn the_phase_of_every_third_frame_does_not_depend_on_the_cuts() {
     let scratch = Scratch::new();

@@ -10,6 +10,11 @@ use framefleet_contract::plan::Ratio;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// For libx264: the same bytes on every machine, and however busy it is. Its own choice of threads follows the cores, and
+/// what is encoded follows the threads; and the thread in which it looks ahead by default (build 164) decides otherwise now
+/// and then where cores are scarce.
+const SAME_EVERY_TIME: &str = "threads=4:sync-lookahead=0";
+
 /// A video file in the making.
 pub struct Mp4Encoder {
     output: format::context::Output,
@@ -63,6 +68,7 @@ impl Mp4Encoder {
         let mut options = Dictionary::new();
         options.set("preset", "veryfast");
         options.set("crf", "23");
+        options.set("x264-params", SAME_EVERY_TIME);
         let encoder = encoder.open_with(options).map_err(|e| failed("open the encoder", e))?;
         let mut stream = output.add_stream(codec).map_err(|e| failed("add a stream", e))?;
         stream.set_parameters(&encoder);
