@@ -16,7 +16,7 @@ use crate::{
     heads::Head,
     manifest::{HeadFamily, Manifest},
 };
-use framefleet_native::cuda::{CudaError, Gpu, GpuModelError, Kernels, Provider, Stream, beside_recordings};
+use framefleet_native::cuda::{self, CudaError, Gpu, GpuModelError, Kernels, Provider, Stream, beside_recordings};
 use session::CudaSession;
 use std::{path::PathBuf, sync::Arc};
 use tensorrt::Upgrade;
@@ -72,6 +72,17 @@ impl CudaDevice {
     #[must_use]
     pub fn with_host_inference(self) -> Self {
         Self { on_host: true, ..self }
+    }
+
+    /// Has a small model run as all others will.
+    ///
+    /// # Errors
+    /// Something is wrong with ONNX Runtime, its libraries or the GPU, and no model will run.
+    pub fn try_out(&self, runtime: &Runtime) -> Result<(), CudaError> {
+        let _beside = beside_recordings();
+        let deterministic = self.settings.deterministic;
+        let provider = if self.on_host { Provider::Host } else { Provider::Cuda { deterministic, graphs: false } };
+        cuda::try_out(runtime.environment(), &Stream::new(&self.gpu, &self.kernels)?, provider)
     }
 
     pub fn gpu(&self) -> &Arc<Gpu> {

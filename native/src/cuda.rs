@@ -20,6 +20,7 @@ pub mod nvdec;
 mod picture;
 mod model;
 mod batch;
+mod trial;
 
 pub use batch::{Batch, BatchPicture, BatchShape, DeviceTimes, Finished, OutputBytes, OutputShape, PictureMemory};
 pub use compile::{Program, cache_folder, compile};
@@ -36,3 +37,4 @@ pub use picture::{DevicePicture, SemiPlanar};
 pub use recording::beside_recordings;
 pub use stacked::{ShortPlane, StackedPlane, StackedPlanes};
 pub use stream::Stream;
+pub use trial::try_out;

@@ -73,6 +73,15 @@ fn auto_works_without_a_word_where_there_is_no_gpu() {
     scratch.call(Detector::Colours, &[&clip_in(&scratch)]).with(&["--device", "auto"]).run().job();
 }
 
+#[test]
+fn flags_that_a_cpu_does_not_heed_are_said_to_have_no_effect() {
+    let scratch = Scratch::new();
+    let call = scratch.call(Detector::Colours, &[&clip_in(&scratch)]).with(&["--device", "cpu"]);
+    let ended = call.with(&["--batch", "4", "--tensorrt"]).run();
+    assert_eq!((ended.status, ended.stderr.lines().count()), (Some(0), 1), "{ended}");
+    assert!(ended.stderr.contains("--batch and --tensorrt have no effect"), "{ended}");
+}
+
 /// A driver of CUDA 12.2 that shows one GPU, for `LD_LIBRARY_PATH`.
 fn old_driver(scratch: &Scratch) -> String {
     let source = "int cuInit(unsigned f) { return 0; }\n\

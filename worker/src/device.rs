@@ -4,6 +4,7 @@
 
 mod inventory;
 mod machine;
+mod patience;
 mod settled;
 
 use framefleet_contract::ErrorCode;

@@ -12,6 +12,8 @@ mod on_pretended_gpu;
 mod pretended;
 #[path = "pretended_gpu/driver.rs"]
 mod pretended_gpu;
+#[path = "inference_pool/settled_on_gpu.rs"]
+mod settled_on_gpu;
 
 use framefleet_contract::job_folder::{JobFolder, TRACKS};
 use framefleet_contract::request::{ModelRef, Outputs, Request, Settings, Source};

@@ -52,7 +52,7 @@ impl Choice {
                 Self { device: "cpu", why: why.to_owned() }
             }
             Ok(Chosen::Cpu { note: Some(_) }) => {
-                Self { device: "cpu", why: "there is a GPU, and something is missing for it".to_owned() }
+                Self { device: "cpu", why: "there is a GPU that cannot be used, for what is said above".to_owned() }
             }
         }
     }

@@ -1,6 +1,8 @@
 //! All that a machine has for running models, as it was found.
 
+use super::patience::patiently;
 use super::{Machine, gpu_places};
+use framefleet_models::cuda::{CudaDevice, CudaSettings};
 use framefleet_models::{Installed, Runtime};
 use framefleet_native::cuda::libraries::Component;
 use framefleet_native::cuda::nvdec::{self, Capabilities};
@@ -8,6 +10,7 @@ use framefleet_native::cuda::{CudaError, Gpu, Libraries, Memory};
 use nvml_wrapper::Nvml;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::available_parallelism;
 
 #[derive(Debug)]
@@ -44,19 +47,27 @@ pub struct Properties {
     pub busy_percent: Option<u32>,
     /// What NVDEC can do.
     pub decoder: Result<Capabilities, CudaError>,
+    /// Why no model runs on it, where nothing is missing and none does.
+    pub problem: Option<CudaError>,
 }
 
 impl Inventory {
     /// Looks at this machine: loads what there is, and takes up one GPU after the other.
     pub fn take() -> Self {
+        patiently(Self::take_at_once)
+    }
+
+    fn take_at_once() -> Self {
         let libraries = Libraries::load(&gpu_places());
+        let is_complete = libraries.missing().is_empty();
         let nvml = Nvml::init().ok();
         let count = if Gpu::has_driver() { Gpu::count() } else { Ok(0) };
         Self {
             cpu: Cpu::of_this_machine(),
             on_the_bus: on_the_bus(Path::new("/sys/bus/pci/devices")),
             driver_release: nvml.as_ref().and_then(|nvml| nvml.sys_driver_version().ok()),
-            gpus: count.map(|count| (0..count).map(|ordinal| Properties::of(ordinal, nvml.as_ref())).collect()),
+            gpus: count
+                .map(|count| (0..count).map(|ordinal| Properties::of(ordinal, nvml.as_ref(), is_complete)).collect()),
             onnxruntime: Runtime::installed(),
             onnxruntime_for_gpu: Runtime::installed_for_gpu()
                 .filter(|_| libraries.of(Component::OnnxRuntimeCuda).reason().is_none()),
@@ -85,6 +96,7 @@ impl Machine for Inventory {
     fn open(&self, ordinal: usize) -> Result<String, CudaError> {
         let seen = self.gpus.as_ref().map_err(Clone::clone)?;
         match seen.get(ordinal) {
+            Some(Ok(Properties { problem: Some(problem), .. })) => Err(problem.clone()),
             Some(Ok(properties)) => Ok(properties.name.clone()),
             Some(Err(problem)) => Err(problem.clone()),
             None => Err(CudaError::NoSuchDevice { ordinal, found: format!("{} can be seen", seen.len()) }),
@@ -106,9 +118,10 @@ fn cpu_model(cpuinfo: &str) -> Option<String> {
 }
 
 impl Properties {
-    fn of(ordinal: usize, nvml: Option<&Nvml>) -> Seen {
+    fn of(ordinal: usize, nvml: Option<&Nvml>, is_complete: bool) -> Seen {
         let gpu = Gpu::open(ordinal)?;
         Ok(Self {
+            problem: if is_complete { trial(&gpu).err() } else { None },
             name: gpu.name().to_owned(),
             compute_capability: gpu.compute_capability(),
             memory: gpu.memory(),
@@ -120,6 +133,17 @@ impl Properties {
             decoder: nvdec::capabilities(&gpu),
         })
     }
+}
+
+/// Has a model run, as a process does before it works.
+fn trial(gpu: &Arc<Gpu>) -> Result<(), CudaError> {
+    let device = CudaDevice::new(Arc::clone(gpu), CudaSettings::default())?;
+    let runtime = Runtime::load_for_gpu().map_err(|error| CudaError::Missing {
+        what: "ONNX Runtime for GPUs cannot be loaded".to_owned(),
+        reason: error.to_string(),
+        remedy: "`./dev setup --gpu` installs it".to_owned(),
+    })?;
+    device.try_out(&runtime)
 }
 
 /// The vendor is NVIDIA's, and the class that of displays (03).

@@ -1,9 +1,10 @@
 //! What was chosen, ready to run models.
 
+use super::patience::patiently;
 use super::{Chosen, DeviceWish, ThisMachine, choose, gpu_places};
 use crate::error::Result;
 use crate::infer::{InferencePool, OnDevice};
-use framefleet_models::cuda::{CudaDevice, CudaSettings, Engines};
+use framefleet_models::cuda::{CudaDevice, CudaSettings, Engines, LARGEST_BATCH};
 use framefleet_models::device::Device;
 use framefleet_models::{ModelError, Runtime};
 use framefleet_native::cuda::libraries::Component;
@@ -23,6 +24,18 @@ pub struct GpuWish {
     pub tensorrt: bool,
 }
 
+impl GpuWish {
+    /// The flags by which it asks for more than a CPU can give, with their verb. A CPU finds the same every time anyway.
+    fn without_effect_on_cpu(self) -> Option<&'static str> {
+        match (self.largest_batch == LARGEST_BATCH, self.tensorrt) {
+            (true, false) => None,
+            (false, false) => Some("--batch has"),
+            (true, true) => Some("--tensorrt has"),
+            (false, true) => Some("--batch and --tensorrt have"),
+        }
+    }
+}
+
 /// Where models run in this process.
 #[derive(Debug, Clone)]
 pub struct Settled {
@@ -32,20 +45,29 @@ pub struct Settled {
 
 /// Chooses, tells the user why a GPU that is there is not used, and loads the build of ONNX Runtime that goes with the choice.
 pub fn settle(wish: DeviceWish, gpu: GpuWish) -> Result<Settled> {
-    let note = match choose(wish, &ThisMachine)? {
+    let note = match patiently(|| choose_and_load(wish, gpu))? {
+        Chosen::Cuda(settled) => return Ok(settled),
         Chosen::Cpu { note } => note,
-        Chosen::Cuda(found) => match on_gpu(found, gpu, wish) {
-            Ok(settled) => return Ok(settled),
-            Err(problem) => match wish {
-                DeviceWish::Auto => Some(not_used(&problem)),
-                DeviceWish::Cpu | DeviceWish::Cuda(_) => return Err(problem.into()),
-            },
-        },
     };
     if let Some(note) = note {
         tracing::warn!("{note}");
     }
+    if let Some(flags) = gpu.without_effect_on_cpu() {
+        tracing::warn!("models run on the CPU, where {flags} no effect");
+    }
     Ok(Settled { runtime: Runtime::load()?, on: None })
+}
+
+fn choose_and_load(wish: DeviceWish, how: GpuWish) -> Result<Chosen<Settled>> {
+    let found = match choose(wish, &ThisMachine)? {
+        Chosen::Cpu { note } => return Ok(Chosen::Cpu { note }),
+        Chosen::Cuda(found) => found,
+    };
+    match on_gpu(found, how, wish) {
+        Ok(settled) => Ok(Chosen::Cuda(settled)),
+        Err(problem) if wish == DeviceWish::Auto => Ok(Chosen::Cpu { note: Some(not_used(&problem)) }),
+        Err(problem) => Err(problem.into()),
+    }
 }
 
 fn not_used(problem: &ModelError) -> String {
@@ -63,6 +85,7 @@ fn on_gpu(gpu: Arc<Gpu>, how: GpuWish, wish: DeviceWish) -> std::result::Result<
     let settings = CudaSettings { largest_batch: how.largest_batch, deterministic: how.deterministic, tensorrt };
     let device = CudaDevice::new(Arc::clone(&gpu), settings)?;
     let runtime = Runtime::load_for_gpu()?;
+    device.try_out(&runtime)?;
     let hardware = match decoder_of(gpu) {
         Ok(hardware) => Some(hardware),
         Err(problem) => {

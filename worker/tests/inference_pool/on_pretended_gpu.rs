@@ -4,6 +4,7 @@ use super::on_device::{code, on_cpu};
 use super::pretended_gpu::{Counts, PretendedGpu, in_its_own_process};
 use super::{Bench, Opened, tracks, until};
 use framefleet_contract::ErrorCode;
+use framefleet_models::Runtime;
 use framefleet_models::cuda::{CudaDevice, CudaSettings, Engines};
 use framefleet_models::device::Device;
 use framefleet_native::cuda::Gpu;
@@ -38,7 +39,11 @@ pub fn batches_of(largest_batch: usize) -> CudaSettings {
 #[test]
 fn a_gpu_finds_what_the_cpu_finds() {
     in_its_own_process(|| {
-        let bench = bench(PretendedGpu::SOUND, batches_of(8));
+        let gpu = PretendedGpu::SOUND.take_up();
+        let device = CudaDevice::new(Arc::clone(&gpu), batches_of(8)).unwrap().with_host_inference();
+        device.try_out(&Runtime::load().unwrap()).unwrap();
+        drop(device);
+        let bench = bench_on(gpu, None, batches_of(8));
         let (video, street) = (bench.video(1), bench.street());
         let jobs = bench.three_at_once(&video, &street);
         assert!(jobs.iter().all(|bytes| bytes == on_cpu()));

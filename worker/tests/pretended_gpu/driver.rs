@@ -17,7 +17,7 @@ use std::{env, fs};
 use tempfile::TempDir;
 
 /// The folder through which a test and its driver speak. Set in the process that has one.
-const FOLDER: &str = "FRAMEFLEET_PRETENDED_GPU";
+pub const FOLDER: &str = "FRAMEFLEET_PRETENDED_GPU";
 /// What its only GPU says it is, and what kernels are compiled for: nothing is done with them but to load them.
 const COMPUTE_CAPABILITY: (u32, u32) = (8, 9);
 
@@ -43,7 +43,8 @@ pub fn in_its_own_process<T: Fn()>(test: T) {
     assert!(folder.path().join("counts").exists(), "{name} took up no GPU");
 }
 
-fn folder_with_driver() -> TempDir {
+/// For `LD_LIBRARY_PATH`.
+pub fn folder_with_driver() -> TempDir {
     static LIBRARY: LazyLock<Vec<u8>> = LazyLock::new(|| {
         // Before there is a driver, of which NVRTC asks more than this one can do when it compiles. The other processes find
         // the kernels compiled.
@@ -93,13 +94,18 @@ impl PretendedGpu {
 
     /// To be called once.
     pub fn take_up(self) -> Arc<Gpu> {
-        let never = |number: Option<u64>| number.map_or(-1, |number| number as i64);
-        let (picture, error) = self.failing_picture.unzip();
-        let (launch, picture, error) = (never(self.lost_at_launch), never(picture), error.unwrap_or(0));
-        fs::write(folder().join("settings"), format!("{} {launch} {picture} {error}", self.memory_bytes)).unwrap();
+        self.put_into(&folder());
         let gpu = Gpu::open(0).unwrap();
         assert_eq!((gpu.name(), gpu.compute_capability()), ("Pretended GPU", COMPUTE_CAPABILITY));
         gpu
+    }
+
+    /// Tells the driver in this folder what it is to be.
+    pub fn put_into(self, folder: &Path) {
+        let never = |number: Option<u64>| number.map_or(-1, |number| number as i64);
+        let (picture, error) = self.failing_picture.unzip();
+        let (launch, picture, error) = (never(self.lost_at_launch), never(picture), error.unwrap_or(0));
+        fs::write(folder.join("settings"), format!("{} {launch} {picture} {error}", self.memory_bytes)).unwrap();
     }
 }
 

@@ -29,7 +29,7 @@ fn version(inventory: &Inventory) -> Option<String> {
 
 fn gpu(ordinal: usize, seen: &Seen) -> Value {
     let device = format!("cuda:{ordinal}");
-    let Properties { name, compute_capability: (major, minor), memory, busy_percent, decoder } = match seen {
+    let Properties { name, compute_capability: (major, minor), memory, busy_percent, decoder, problem } = match seen {
         Ok(properties) => properties,
         Err(problem) => return json!({ "device": device, "problem": problem.to_string() }),
     };
@@ -39,6 +39,7 @@ fn gpu(ordinal: usize, seen: &Seen) -> Value {
         "compute_capability": format!("{major}.{minor}"),
         "memory_bytes": memory.as_ref().ok().map(|Memory { free, total }| json!({ "free": free, "total": total })),
         "busy_percent": busy_percent,
+        "problem": problem.as_ref().map(ToString::to_string),
         "decoder": decoder.as_ref().map_or_else(|problem| json!({ "problem": problem.to_string() }), decodes),
     })
 }

@@ -51,6 +51,7 @@ fn h100() -> Properties {
         memory: Ok(Memory { free: 78 << 30, total: 80 << 30 }),
         busy_percent: Some(12),
         decoder: Ok(decoder),
+        problem: None,
     }
 }
 
@@ -148,7 +149,7 @@ fn an_old_driver_is_named_with_both_versions() {
     let old = libraries.into_iter().chain([(Component::Driver, found(12, 2))]).collect();
     let words = words(&Inventory { libraries: old, driver_release: None, ..server() });
     assert_says(&words, &["it has CUDA 12.2, and CUDA 13.0 is needed", "install NVIDIA's driver 580 or later"]);
-    assert!(words.ends_with("takes cpu: there is a GPU, and something is missing for it"), "{words}");
+    assert!(words.ends_with("takes cpu: there is a GPU that cannot be used, for what is said above"), "{words}");
 }
 
 #[test]
@@ -163,7 +164,26 @@ fn a_driver_that_does_not_start_and_a_full_gpu_are_told() {
     let full = CudaError::OutOfMemory { action: "take up the GPU" };
     let full = words(&Inventory { gpus: Ok(vec![Err(full)]), ..server() });
     assert_says(&full, &["cuda:0 cannot be taken up", "cuda:0: the GPU's memory does not suffice"]);
-    assert_says(&full, &["--device auto takes cpu: there is a GPU, and something is missing for it"]);
+    assert_says(&full, &["--device auto takes cpu: there is a GPU that cannot be used, for what is said above"]);
+}
+
+#[test]
+fn a_gpu_on_which_no_model_runs_is_told_and_not_taken() {
+    let broken = CudaError::Missing {
+        what: "ONNX Runtime does not run models on this GPU".to_owned(),
+        reason: "CUDNN_STATUS_NOT_INITIALIZED".to_owned(),
+        remedy: "`./dev setup --gpu` installs libraries that fit each other".to_owned(),
+    };
+    let inventory = Inventory { gpus: Ok(vec![Ok(Properties { problem: Some(broken), ..h100() })]), ..server() };
+    let words = words(&inventory);
+    assert_says(
+        &words,
+        &["cuda:0 NVIDIA H100 9.0", "cuda:0: ONNX Runtime does not run models on this GPU (CUDNN_STATUS"],
+    );
+    assert!(words.ends_with("takes cpu: there is a GPU that cannot be used, for what is said above"), "{words}");
+    let document = json::document(&inventory);
+    assert!(document["gpus"][0]["problem"].as_str().unwrap().contains("CUDNN_STATUS"), "{document}");
+    assert_eq!(document["auto"]["device"], "cpu");
 }
 
 #[test]

@@ -153,6 +153,9 @@ fn lacking(inventory: &Inventory, columns: usize) -> Vec<String> {
             }
             Ok(_) => {}
         }
+        if let Ok(Properties { problem: Some(problem), .. }) = seen {
+            paragraphs.push(paragraph(&of_it, problem, columns));
+        }
     }
     let optional = inventory.libraries.iter().filter_map(|(component, state)| {
         let (remedy, reason) = (component.optional_remedy()?, state.reason()?);
