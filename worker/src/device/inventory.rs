@@ -96,9 +96,8 @@ impl Machine for Inventory {
     fn open(&self, ordinal: usize) -> Result<String, CudaError> {
         let seen = self.gpus.as_ref().map_err(Clone::clone)?;
         match seen.get(ordinal) {
-            Some(Ok(Properties { problem: Some(problem), .. })) => Err(problem.clone()),
+            Some(Ok(Properties { problem: Some(problem), .. }) | Err(problem)) => Err(problem.clone()),
             Some(Ok(properties)) => Ok(properties.name.clone()),
-            Some(Err(problem)) => Err(problem.clone()),
             None => Err(CudaError::NoSuchDevice { ordinal, found: format!("{} can be seen", seen.len()) }),
         }
     }
