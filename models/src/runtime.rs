@@ -49,14 +49,20 @@ impl Runtime {
         Self::load_once(gpu_places)
     }
 
-    /// What [`Runtime::load`] would try first and that is there. The system's loader is not asked.
+    /// What [`Runtime::load`] would load: the first that can be used, or else the first that is there. They are loaded to be
+    /// asked, and stay so, beside the one that is worked with. The system's loader is not asked.
     pub fn installed() -> Option<Installed> {
-        first_there(places())
+        first_usable(places())
     }
 
     /// The same for [`Runtime::load_for_gpu`].
     pub fn installed_for_gpu() -> Option<Installed> {
-        first_there(gpu_places())
+        first_usable(gpu_places())
+    }
+
+    /// The files that [`Runtime::load_for_gpu`] would try, as far as they are there, without loading them.
+    pub fn candidates_for_gpu() -> Vec<PathBuf> {
+        gpu_places().into_iter().filter(|place| place.is_file()).collect()
     }
 
     /// Where `./dev setup --gpu` puts the build that has CUDA and all that it needs, the newest first. At least one, which may
@@ -151,10 +157,14 @@ fn installed_or_expected(build: &str) -> Vec<PathBuf> {
     if found.is_empty() { vec![folder.join(format!("<version>/{LIBRARY}.<version>"))] } else { found }
 }
 
-fn first_there(places: Vec<PathBuf>) -> Option<Installed> {
-    let path = places.into_iter().find(|place| place.is_file())?;
-    let version = version_of(&path);
-    Some(Installed { path, version })
+fn first_usable(places: Vec<PathBuf>) -> Option<Installed> {
+    let there = places.into_iter().filter(|place| place.is_file());
+    let mut builds = there.map(|path| Installed { version: version_of(&path), path });
+    let first = builds.next()?;
+    if first.version.is_ok() {
+        return Some(first);
+    }
+    builds.find(|build| build.version.is_ok()).or(Some(first))
 }
 
 fn data_folder() -> Option<PathBuf> {
@@ -224,10 +234,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(format!("{LIBRARY}.1.31.1"));
         fs::write(&path, "").unwrap();
-        let found = first_there(vec![folder.path().join("nothing"), path.clone()]).unwrap();
+        let found = first_usable(vec![folder.path().join("nothing"), path.clone()]).unwrap();
         assert_eq!(found.path, path);
         assert!(found.version.unwrap_err().contains(path.to_str().unwrap()));
-        assert_eq!(first_there(vec![folder.path().join("nothing")]), None);
+        let good = Runtime::installed().expect("./dev setup installs one");
+        assert_eq!(first_usable(vec![path, good.path.clone()]), Some(good));
+        assert_eq!(first_usable(vec![folder.path().join("nothing")]), None);
     }
 
     #[test]

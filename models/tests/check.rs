@@ -38,6 +38,7 @@ const TESTS: &[(&str, fn())] = &[
     ("a_child_that_hangs_is_killed", a_child_that_hangs_is_killed),
     ("a_check_ends_when_it_is_told_to", a_check_ends_when_it_is_told_to),
     ("a_child_that_crashes_costs_the_model", a_child_that_crashes_costs_the_model),
+    ("a_child_that_somebody_ends_is_no_fault_of_the_model", a_child_that_somebody_ends_is_no_fault_of_the_model),
     ("a_child_that_eats_memory_is_stopped", a_child_that_eats_memory_is_stopped),
     ("a_child_that_says_too_little_or_too_much_is_not_believed", a_child_that_says_too_little_or_too_much),
     ("a_child_knows_nothing_of_the_environment", a_child_knows_nothing_of_the_environment),
@@ -96,6 +97,10 @@ fn play(mode: &str, arguments: Vec<OsString>) -> ExitCode {
             confine(&order.folder, &order.limits);
             eprintln!("something is wrong in here");
             std::process::abort()
+        }
+        "be-interrupted" => {
+            process::kill_process(process::getpid(), process::Signal::INT).unwrap();
+            ExitCode::SUCCESS
         }
         "eat" => {
             confine(&order.folder, &order.limits);
@@ -395,6 +400,18 @@ fn a_child_that_crashes_costs_the_model() {
     let error = nowhere.check(&place(&graph("v8.onnx")), &|| false).unwrap_err();
     assert_eq!(error.code(), ErrorCode::ModelUnavailable, "it is no fault of the model's: {error}");
     assert!(error.to_string().contains("/nowhere/program"), "{error}");
+}
+
+fn a_child_that_somebody_ends_is_no_fault_of_the_model() {
+    let place = place(&graph("v8.onnx"));
+    let error = sandbox("be-interrupted").check(&place, &|| false).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::ModelUnavailable, "{error}");
+    assert!(error.to_string().contains("SIGINT"), "{error}");
+    // The signal comes to the parent after the child is gone.
+    let start = Instant::now();
+    let later = || start.elapsed() > Duration::from_millis(500);
+    let error = sandbox("be-interrupted").check(&place, &later).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Interrupted, "{error}");
 }
 
 fn a_child_that_eats_memory_is_stopped() {

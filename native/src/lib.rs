@@ -5,11 +5,13 @@
 //!                                   └────► BgrConverter ─► bytes ─► Mp4Encoder
 //! ```
 //!
-//! [`cuda`] has the GPU, [`onnxruntime`] what a build of it says. Beside these, [`process`] settles what the libraries do behind the process's back, and ends it.
+//! [`cuda`] has the GPU, and [`onnxruntime`] tells which version a build is. Beside these, [`process`] settles what the
+//! libraries do behind the process's back, and ends it.
 #![allow(unsafe_code)]
 
 pub mod cuda;
 pub mod ffmpeg;
+mod loader;
 pub mod onnxruntime;
 pub mod picture;
 pub mod process;

@@ -1,6 +1,6 @@
 //! Builds of ONNX Runtime, of which a process loads one to work with, and can ask all.
 
-use crate::cuda::libraries::said;
+use crate::loader::said;
 use libloading::os::unix::{Library, RTLD_LAZY, RTLD_LOCAL};
 use ort::MINOR_VERSION as LEAST_MINOR;
 use ort::sys::OrtApiBase;
@@ -38,6 +38,20 @@ fn is_new_enough(version: &str) -> bool {
     numbers.next() == Some(Ok(1)) && matches!(numbers.next(), Some(Ok(minor)) if minor >= LEAST_MINOR)
 }
 
+/// Makes a library that is a build of this version to whoever asks for no more.
+#[cfg(test)]
+pub(crate) fn stub(library: &Path, version: &str) {
+    let source = format!(
+        "static const char *version(void) {{ return \"{version}\"; }}\n\
+         static struct {{ const void *(*get)(unsigned); const char *(*version)(void); }} base = {{ 0, version }};\n\
+         const void *OrtGetApiBase(void) {{ return &base; }}\n"
+    );
+    let file = library.with_extension("c");
+    std::fs::write(&file, source).unwrap();
+    let mut compiler = std::process::Command::new("cc");
+    assert!(compiler.args(["-shared", "-fPIC", "-o"]).args([library, &file]).status().unwrap().success());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +66,21 @@ mod tests {
         assert!(reason.contains(words.to_str().unwrap()), "{reason}");
         let other = version_of(Path::new("libc.so.6")).unwrap_err();
         assert_eq!(other, "libc.so.6 is no ONNX Runtime");
+    }
+
+    /// Of a library that says so.
+    fn build_of(folder: &Path, version: &str) -> Result<String, String> {
+        let library = folder.join(version);
+        stub(&library, version);
+        version_of(&library)
+    }
+
+    #[test]
+    fn a_library_says_its_version_and_is_refused_where_it_is_too_old() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(build_of(folder.path(), "1.99.1").as_deref(), Ok("1.99.1"));
+        let reason = build_of(folder.path(), "1.2.0").unwrap_err();
+        assert!(reason.contains("is ONNX Runtime 1.2.0, and 1.24 or a later 1 is needed"), "{reason}");
     }
 
     #[test]

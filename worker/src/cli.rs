@@ -114,7 +114,11 @@ pub fn say(line: &str) {
 
 /// The exit status of an error that came before any job had begun.
 pub fn status_before_job(error: &JobError) -> u8 {
-    if error.code() == ErrorCode::Interrupted { INTERRUPTED } else { MISTAKE }
+    match error.code() {
+        ErrorCode::Interrupted => INTERRUPTED,
+        ErrorCode::DeviceLost => DEVICE_LOST,
+        _ => MISTAKE,
+    }
 }
 
 /// The exit status where a watchdog ends the process.

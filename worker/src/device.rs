@@ -1,6 +1,6 @@
 //! Where models run: what is wished, and what this machine has for it.
 //!
-//! It is settled before anything loads ONNX Runtime, of which a process can load one build only.
+//! It is settled before anything loads ONNX Runtime, of which a process can work with one build only.
 
 mod inventory;
 mod machine;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// What `--device` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceWish {
-    /// A GPU where there is one and nothing is missing, and the CPU otherwise.
+    /// A GPU where there is one that runs models, and the CPU otherwise.
     Auto,
     Cpu,
     /// The GPU of this number, as CUDA counts them, and nothing else.

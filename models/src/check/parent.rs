@@ -95,6 +95,9 @@ impl Sandbox {
             _ => running.wait_until(|| stop() || Instant::now() >= deadline).map_err(failed)?,
         };
         drop(running);
+        if let Some(signal) = status.and_then(told_to_end) {
+            return Err(told_to_end_too(signal, model, stop));
+        }
         if stop() {
             return Err(ModelError::Interrupted { model });
         }
@@ -163,6 +166,24 @@ impl Sandbox {
     }
 }
 
+/// The signal by which a person or the system ended the child, and not what the model did.
+fn told_to_end(status: ExitStatus) -> Option<i32> {
+    status.signal().filter(|signal| [libc::SIGHUP, libc::SIGINT, libc::SIGTERM].contains(signal))
+}
+
+/// Whoever sends a signal to all processes of a call reaches one after the other: this one's may be still to come.
+fn told_to_end_too(signal: i32, model: String, stop: &dyn Fn() -> bool) -> ModelError {
+    let deadline = Instant::now() + LAST_WORDS;
+    while Instant::now() < deadline {
+        if stop() {
+            return ModelError::Interrupted { model };
+        }
+        thread::sleep(LOOK);
+    }
+    let problem = format!("somebody ended the process that tried it out with {}", name_of(signal));
+    ModelError::Unavailable { model, problem }
+}
+
 /// What Rust, C++ and ONNX Runtime say where an allocation fails.
 fn is_out_of_memory(text: &str) -> bool {
     [
@@ -182,7 +203,9 @@ fn name_of(signal: i32) -> String {
         libc::SIGABRT => "SIGABRT",
         libc::SIGBUS => "SIGBUS",
         libc::SIGFPE => "SIGFPE",
+        libc::SIGHUP => "SIGHUP",
         libc::SIGILL => "SIGILL",
+        libc::SIGINT => "SIGINT",
         libc::SIGSEGV => "SIGSEGV",
         libc::SIGSYS => "SIGSYS",
         libc::SIGTERM => "SIGTERM",
@@ -201,7 +224,8 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// Between two looks whether a child that closed its output is gone.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// For the rest of the error output of a child that is gone; only another process that holds it could take longer.
+/// For the rest of the error output of a child that is gone, which only another process that holds it could take longer for;
+/// and for the signal that the child had.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Running {

@@ -7,7 +7,7 @@ mod component;
 mod version;
 
 use super::error::CudaError;
-use crate::onnxruntime;
+use crate::{loader::said, onnxruntime};
 pub use component::Component;
 use component::Need;
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
@@ -29,8 +29,8 @@ const CUDA: Version = Version::new(13, 0, 0);
 pub struct Places {
     /// The first that has a file is taken.
     pub folders: Vec<PathBuf>,
-    /// The ONNX Runtime that is to be loaded, which must have its provider beside it.
-    pub onnxruntime: Option<PathBuf>,
+    /// Builds of ONNX Runtime. The first that can be used is to be loaded, and must have its provider beside it.
+    pub onnxruntime: Vec<PathBuf>,
 }
 
 /// What was found of each [`Component`].
@@ -148,7 +148,7 @@ impl FromIterator<(Component, State)> for Libraries {
 
 /// Loads the compiler of kernels alone, for who does without the rest. Where all were loaded before, it is there already.
 pub(super) fn compiler() -> State {
-    state_of(Component::Nvrtc, &Places { folders: named_folders(), onnxruntime: None })
+    state_of(Component::Nvrtc, &Places { folders: named_folders(), onnxruntime: Vec::new() })
 }
 
 fn named_folders() -> Vec<PathBuf> {
@@ -167,7 +167,7 @@ fn listed(names: &[&str]) -> String {
 
 fn state_of(component: Component, places: &Places) -> State {
     if component == Component::OnnxRuntimeCuda {
-        return provider(places.onnxruntime.as_deref());
+        return provider(&places.onnxruntime);
     }
     // The driver's parts fit the machine's kernel, and lie where the system has put them.
     let folders = if component.is_of_driver() { &[][..] } else { &places.folders };
@@ -189,18 +189,26 @@ fn state_of(component: Component, places: &Places) -> State {
 }
 
 /// It calls into ONNX Runtime, which loads it from its own folder.
-fn provider(onnxruntime: Option<&Path>) -> State {
-    let Some((library, folder)) = onnxruntime.and_then(|library| Some((library, library.parent()?))) else {
-        return State::Missing { reason: "ONNX Runtime for GPUs is not installed".to_owned() };
-    };
-    let path = folder.join(Component::OnnxRuntimeCuda.file());
-    if !path.is_file() {
-        return State::NotInBuild { folder: folder.to_owned() };
+fn provider(builds: &[PathBuf]) -> State {
+    let mut reasons = Vec::new();
+    for library in builds {
+        match onnxruntime::version_of(library) {
+            Ok(_) => return provider_beside(library),
+            Err(reason) => reasons.push(reason),
+        }
     }
-    match onnxruntime::version_of(library) {
-        Ok(_) => State::Found { path: Some(path), version: None },
-        Err(reason) => State::Missing { reason },
+    if reasons.is_empty() {
+        reasons.push("ONNX Runtime for GPUs is not installed".to_owned());
     }
+    State::Missing { reason: reasons.join("; ") }
+}
+
+fn provider_beside(onnxruntime: &Path) -> State {
+    let path = onnxruntime.with_file_name(Component::OnnxRuntimeCuda.file());
+    if path.is_file() {
+        return State::Found { path: Some(path), version: None };
+    }
+    State::NotInBuild { folder: onnxruntime.parent().unwrap_or(Path::new(".")).to_owned() }
 }
 
 /// Loads the library of this component and those that it will ask for by itself.
@@ -239,11 +247,6 @@ fn open(path: &Path) -> Result<Library, String> {
     // SAFETY: the library's constructors run, as they would if this program were linked with it. It is one that the user
     // or the system has put where it is meant to be found.
     unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) }.map_err(|error| said(&error))
-}
-
-/// The loader's own words, which say which file lacks what.
-pub(crate) fn said(error: &libloading::Error) -> String {
-    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 fn nowhere_in(folders: &[PathBuf]) -> String {

@@ -10,9 +10,9 @@ use framefleet_contract::plan::Ratio;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// For libx264: the same bytes on every machine, and however busy it is. Its own choice of threads follows the cores, and
-/// what is encoded follows the threads; and the thread in which it looks ahead by default (build 164) decides otherwise now
-/// and then where cores are scarce.
+/// For libx264: the same bytes however many cores there are, and however busy. Its own choice of threads follows the cores,
+/// and what is encoded follows the threads; and the thread in which it looks ahead by default (build 164) decides otherwise
+/// now and then where cores are scarce.
 const SAME_EVERY_TIME: &str = "threads=4:sync-lookahead=0";
 
 /// A video file in the making.

@@ -6,8 +6,8 @@ use framefleet_models::cuda::LARGEST_BATCH;
 
 #[derive(Debug, Clone, Copy, Args)]
 pub struct DeviceFlags {
-    /// Where to run the model: auto, cpu, or cuda:N for the GPU of that number; cuda is cuda:0. auto is a GPU where there is one and nothing
-    /// is missing, and otherwise the CPU. `framefleet devices` tells which, and what is missing
+    /// Where to run the model: auto, cpu, or cuda:N for the GPU of that number; cuda is cuda:0. auto is a GPU where there is one
+    /// that runs models, and otherwise the CPU. `framefleet devices` tells which, and what is missing
     #[arg(long, value_name = "DEVICE", env = "FRAMEFLEET_DEVICE", default_value_t = DeviceWish::Auto)]
     pub device: DeviceWish,
 

@@ -40,9 +40,7 @@ struct Choice {
 impl Choice {
     fn on(inventory: &Inventory) -> Self {
         match choose(DeviceWish::Auto, inventory) {
-            Ok(Chosen::Cuda(name)) => {
-                Self { device: "cuda:0", why: format!("{name}, and nothing that it needs is missing") }
-            }
+            Ok(Chosen::Cuda(name)) => Self { device: "cuda:0", why: format!("{name}, on which a model has run") },
             Ok(Chosen::Cpu { note: None }) | Err(_) => {
                 let why = match inventory.on_the_bus {
                     _ if inventory.has_driver() => "the driver shows no GPU to this process",

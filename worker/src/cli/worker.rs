@@ -10,6 +10,7 @@ use crate::interrupt::Stop;
 use clap::{Args, ValueEnum};
 use framefleet_contract::message::submission::is_queue;
 use framefleet_contract::retention::Keep;
+use framefleet_contract::{Disposition, ErrorCode};
 use framefleet_native::process::end_process;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use std::collections::BTreeMap;
@@ -111,10 +112,9 @@ impl Worker {
             Ok(()) => DONE,
             Err(error) => {
                 print_error(error.code(), &error.to_string());
-                if error.disposition() == framefleet_contract::Disposition::Retry {
-                    FAILED
-                } else {
-                    status_before_job(&error)
+                match error.disposition() {
+                    Disposition::Retry if error.code() != ErrorCode::DeviceLost => FAILED,
+                    _ => status_before_job(&error),
                 }
             }
         }

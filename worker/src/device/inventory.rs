@@ -1,16 +1,16 @@
 //! All that a machine has for running models, as it was found.
 
 use super::patience::patiently;
+use super::settled::tried;
 use super::{Machine, gpu_places};
-use framefleet_models::cuda::{CudaDevice, CudaSettings};
-use framefleet_models::{Installed, Runtime};
+use framefleet_models::cuda::CudaSettings;
+use framefleet_models::{Installed, ModelError, Runtime};
 use framefleet_native::cuda::libraries::Component;
 use framefleet_native::cuda::nvdec::{self, Capabilities};
 use framefleet_native::cuda::{CudaError, Gpu, Libraries, Memory};
 use nvml_wrapper::Nvml;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::thread::available_parallelism;
 
 #[derive(Debug)]
@@ -54,7 +54,7 @@ pub struct Properties {
 impl Inventory {
     /// Looks at this machine: loads what there is, and takes up one GPU after the other.
     pub fn take() -> Self {
-        patiently(Self::take_at_once)
+        patiently("", Self::take_at_once)
     }
 
     fn take_at_once() -> Self {
@@ -120,7 +120,6 @@ impl Properties {
     fn of(ordinal: usize, nvml: Option<&Nvml>, is_complete: bool) -> Seen {
         let gpu = Gpu::open(ordinal)?;
         Ok(Self {
-            problem: if is_complete { trial(&gpu).err() } else { None },
             name: gpu.name().to_owned(),
             compute_capability: gpu.compute_capability(),
             memory: gpu.memory(),
@@ -130,19 +129,18 @@ impl Properties {
                 Some(device.utilization_rates().ok()?.gpu)
             }),
             decoder: nvdec::capabilities(&gpu),
+            // Last, since it takes memory and time of the GPU.
+            problem: if is_complete { tried(&gpu, CudaSettings::default()).err().map(of_gpu) } else { None },
         })
     }
 }
 
-/// Has a model run, as a process does before it works.
-fn trial(gpu: &Arc<Gpu>) -> Result<(), CudaError> {
-    let device = CudaDevice::new(Arc::clone(gpu), CudaSettings::default())?;
-    let runtime = Runtime::load_for_gpu().map_err(|error| CudaError::Missing {
-        what: "ONNX Runtime for GPUs cannot be loaded".to_owned(),
-        reason: error.to_string(),
-        remedy: "`./dev setup --gpu` installs it".to_owned(),
-    })?;
-    device.try_out(&runtime)
+fn of_gpu(error: ModelError) -> CudaError {
+    match error {
+        ModelError::Device(error) => error,
+        // The others say what to do themselves.
+        other => CudaError::Failed { action: "run a model", reason: other.to_string() },
+    }
 }
 
 /// The vendor is NVIDIA's, and the class that of displays (03).

@@ -26,9 +26,9 @@ impl Machine for ThisMachine {
 
 /// Where what GPU work needs may be: where `./dev setup --gpu` puts it, and beside the ONNX Runtime that is to be loaded.
 pub fn gpu_places() -> Places {
-    let onnxruntime = Runtime::installed_for_gpu().map(|build| build.path);
+    let onnxruntime = Runtime::candidates_for_gpu();
     let mut folders = Runtime::gpu_folders();
-    let beside = onnxruntime.as_ref().and_then(|library| Some(library.parent()?.to_owned()));
+    let beside = onnxruntime.first().and_then(|library| Some(library.parent()?.to_owned()));
     folders.splice(0..0, beside.filter(|folder| !folders.contains(folder)));
     Places { folders, onnxruntime }
 }

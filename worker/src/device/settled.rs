@@ -4,6 +4,7 @@ use super::patience::patiently;
 use super::{Chosen, DeviceWish, ThisMachine, choose, gpu_places};
 use crate::error::Result;
 use crate::infer::{InferencePool, OnDevice};
+use framefleet_contract::ErrorCode;
 use framefleet_models::cuda::{CudaDevice, CudaSettings, Engines, LARGEST_BATCH};
 use framefleet_models::device::Device;
 use framefleet_models::{ModelError, Runtime};
@@ -43,9 +44,11 @@ pub struct Settled {
     on: Option<OnDevice>,
 }
 
+const HOW_TO_END: &str = " (--device cpu does not ask it; the second Ctrl-C ends the program at once)";
+
 /// Chooses, tells the user why a GPU that is there is not used, and loads the build of ONNX Runtime that goes with the choice.
 pub fn settle(wish: DeviceWish, gpu: GpuWish) -> Result<Settled> {
-    let note = match patiently(|| choose_and_load(wish, gpu))? {
+    let note = match patiently(HOW_TO_END, || choose_and_load(wish, gpu))? {
         Chosen::Cuda(settled) => return Ok(settled),
         Chosen::Cpu { note } => note,
     };
@@ -65,9 +68,16 @@ fn choose_and_load(wish: DeviceWish, how: GpuWish) -> Result<Chosen<Settled>> {
     };
     match on_gpu(found, how, wish) {
         Ok(settled) => Ok(Chosen::Cuda(settled)),
-        Err(problem) if wish == DeviceWish::Auto => Ok(Chosen::Cpu { note: Some(not_used(&problem)) }),
+        Err(problem) if wish == DeviceWish::Auto && can_go_on_after(&problem) => {
+            Ok(Chosen::Cpu { note: Some(not_used(&problem)) })
+        }
         Err(problem) => Err(problem.into()),
     }
+}
+
+/// Nobody knows what libraries do in a process whose GPU was lost.
+fn can_go_on_after(problem: &ModelError) -> bool {
+    problem.code() != ErrorCode::DeviceLost
 }
 
 fn not_used(problem: &ModelError) -> String {
@@ -83,9 +93,7 @@ fn on_gpu(gpu: Arc<Gpu>, how: GpuWish, wish: DeviceWish) -> std::result::Result<
         found => found?,
     };
     let settings = CudaSettings { largest_batch: how.largest_batch, deterministic: how.deterministic, tensorrt };
-    let device = CudaDevice::new(Arc::clone(&gpu), settings)?;
-    let runtime = Runtime::load_for_gpu()?;
-    device.try_out(&runtime)?;
+    let (device, runtime) = tried(&gpu, settings)?;
     let hardware = match decoder_of(gpu) {
         Ok(hardware) => Some(hardware),
         Err(problem) => {
@@ -101,6 +109,14 @@ fn on_gpu(gpu: Arc<Gpu>, how: GpuWish, wish: DeviceWish) -> std::result::Result<
         "models run on a GPU"
     );
     Ok(Settled { runtime: runtime.on(Arc::clone(&device)), on: Some(OnDevice { device, hardware }) })
+}
+
+/// The device, on which a model has run, and what ran it.
+pub(super) fn tried(gpu: &Arc<Gpu>, settings: CudaSettings) -> std::result::Result<(CudaDevice, Runtime), ModelError> {
+    let device = CudaDevice::new(Arc::clone(gpu), settings)?;
+    let runtime = Runtime::load_for_gpu()?;
+    device.try_out(&runtime)?;
+    Ok((device, runtime))
 }
 
 fn engines() -> std::result::Result<Engines, CudaError> {
@@ -150,5 +166,20 @@ impl Settled {
     /// `cpu`, or the GPU as the driver calls it.
     pub fn device(&self) -> &str {
         self.on.as_ref().map_or("cpu", |on| on.device.description())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{DEVICE_LOST, status_before_job};
+
+    #[test]
+    fn a_gpu_that_is_lost_ends_the_process_and_any_other_trouble_leaves_the_cpu() {
+        let lost = ModelError::Device(CudaError::Lost { action: "run a model", reason: "it is gone".to_owned() });
+        assert!(!can_go_on_after(&lost));
+        assert_eq!(status_before_job(&lost.into()), DEVICE_LOST);
+        assert!(can_go_on_after(&ModelError::Device(CudaError::OutOfMemory { action: "run a model" })));
+        assert!(can_go_on_after(&ModelError::RuntimeMissing { problem: "it is nowhere".to_owned() }));
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::onnxruntime::stub;
 use framefleet_contract::ErrorCode;
 
 fn found(version: Version) -> State {
@@ -55,7 +56,7 @@ fn a_driver_of_an_older_cuda_is_too_old_and_both_versions_are_named() {
 fn a_file_that_is_no_library_is_named_with_what_the_loader_says() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("libcurand.so.10"), "words").unwrap();
-    let libraries = Libraries::load_from(&Places { folders: vec![folder.path().to_owned()], onnxruntime: None });
+    let libraries = Libraries::load_from(&Places { folders: vec![folder.path().to_owned()], onnxruntime: Vec::new() });
     let State::Missing { reason } = libraries.of(Component::Curand) else { panic!("words were loaded") };
     assert!(reason.contains("libcurand.so.10") && reason.contains(folder.path().to_str().unwrap()), "{reason}");
 }
@@ -70,14 +71,26 @@ fn what_is_nowhere_is_said_with_the_folders_that_were_looked_into() {
 #[test]
 fn a_build_of_onnx_runtime_without_the_provider_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let library = folder.path().join("libonnxruntime.so.1.31.1");
-    let states = complete().into_iter().chain([(Component::OnnxRuntimeCuda, provider(Some(&library)))]);
+    let library = folder.path().join("libonnxruntime.so");
+    stub(&library, "1.99.0");
+    let states = complete().into_iter().chain([(Component::OnnxRuntimeCuda, provider(std::slice::from_ref(&library)))]);
     let texts = texts(&states.collect());
     assert_eq!(texts.len(), 1);
     assert!(texts[0].contains(folder.path().to_str().unwrap()) && texts[0].contains("FRAMEFLEET_ONNXRUNTIME"));
     fs::write(folder.path().join("libonnxruntime_providers_cuda.so"), "").unwrap();
-    let State::Missing { reason } = provider(Some(&library)) else { panic!("there is no ONNX Runtime") };
-    assert!(reason.contains(library.to_str().unwrap()), "{reason}");
+    assert!(matches!(provider(&[library]), State::Found { .. }));
+}
+
+#[test]
+fn a_broken_build_of_onnx_runtime_gives_way_to_the_next_and_is_named_where_there_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let [broken, sound] = ["broken.so", "sound.so"].map(|name| folder.path().join(name));
+    fs::write(&broken, "words").unwrap();
+    stub(&sound, "1.99.0");
+    fs::write(folder.path().join("libonnxruntime_providers_cuda.so"), "").unwrap();
+    let State::Missing { reason } = provider(std::slice::from_ref(&broken)) else { panic!("words were loaded") };
+    assert!(reason.contains(broken.to_str().unwrap()), "{reason}");
+    assert!(matches!(provider(&[broken, sound]), State::Found { .. }));
 }
 
 #[test]
@@ -90,7 +103,7 @@ fn another_library_under_the_name_of_a_part_is_not_that_part() {
         let status = std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(made).arg(&source).status();
         assert!(status.unwrap().success());
     }
-    let places = Places { folders: vec![folder.path().to_owned()], onnxruntime: None };
+    let places = Places { folders: vec![folder.path().to_owned()], onnxruntime: Vec::new() };
     let reasons = [Component::Curand, Component::Nvrtc].map(|component| state_of(component, &places).reason().unwrap());
     assert_eq!(reasons[0], "what goes by the name of libcurand.so.10 is another library");
     assert!(reasons[1].starts_with("there is no libnvrtc-builtins.so.* beside it"), "{}", reasons[1]);
@@ -102,7 +115,7 @@ fn the_compiler_of_kernels_is_found_by_its_binding_once_it_is_loaded() {
     let data = env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share/framefleet/onnxruntime-gpu"));
     let versions = data.and_then(|data| fs::read_dir(data).ok()).into_iter().flatten();
     let folders: Vec<PathBuf> = versions.map(|version| version.unwrap().path()).collect();
-    let libraries = Libraries::load(&Places { folders, onnxruntime: None });
+    let libraries = Libraries::load(&Places { folders, onnxruntime: Vec::new() });
     if libraries.of(Component::Nvrtc).reason().is_some() {
         return;
     }

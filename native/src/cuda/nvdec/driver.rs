@@ -1,7 +1,8 @@
 use super::{Capability, Chroma, Codec};
 use crate::cuda::error::CudaError;
 use crate::cuda::gpu::Gpu;
-use crate::cuda::libraries::{Component, said};
+use crate::cuda::libraries::Component;
+use crate::loader::said;
 use libloading::os::unix::Library;
 use std::ffi::{c_int, c_uchar, c_uint, c_ushort};
 

@@ -4,7 +4,7 @@
     python3 make.py            (needs `pip install onnx numpy`; made with onnx 1.23.2)
 
 Of a picture of ones it makes 108: each of 4 channels sums 3 x 3 x 3 ones to 27, their means stay 27, and the product sums
-these. All of it is exact in half precision too.
+these.
 """
 
 import pathlib

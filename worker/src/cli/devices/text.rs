@@ -129,7 +129,7 @@ fn libraries(inventory: &Inventory) -> String {
     trimmed(&table)
 }
 
-/// Without it, nothing runs.
+/// Without it, nothing runs but on a GPU.
 fn unusable(inventory: &Inventory, columns: usize) -> Option<String> {
     let reason = inventory.onnxruntime.as_ref()?.version.as_ref().err()?;
     let remedy = "`./dev setup` installs another one, or FRAMEFLEET_ONNXRUNTIME names it";
