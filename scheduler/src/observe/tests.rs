@@ -232,6 +232,26 @@ fn only_the_first_time_that_a_worker_is_ready_is_its_start() {
     assert_eq!(starts.cold_start(), ColdStart { seconds: 40.0, samples: 1 });
 }
 
+/// A pod whose container runs since its fifth second, and that is unready since the given one.
+fn unready_since(second: u32, restarts: u32) -> Value {
+    json!({
+        "phase": "Running",
+        "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": format!("2026-01-01T00:00:{second:02}Z")}],
+        "containerStatuses": [{"name": "worker", "ready": false, "restartCount": restarts, "image": "", "imageID": "",
+                               "started": true, "state": {"running": {"startedAt": "2026-01-01T00:00:05Z"}}}]
+    })
+}
+
+#[test]
+fn a_pod_that_has_started_and_was_never_ready_is_still_on_its_way() {
+    let start = |status| seen(&pool("Jobs"), vec![], vec![pod("a", "l4-1", status)], &[], 9.0).starts["a"];
+    for at in [0, 5] {
+        assert_eq!(start(unready_since(at, 0)), Start::NotYet, "unready since second {at}");
+    }
+    assert_eq!(start(unready_since(8, 0)), Start::Unknown, "it was ready until then");
+    assert_eq!(start(unready_since(3, 1)), Start::Unknown, "it was started again");
+}
+
 #[test]
 fn objects_are_told_apart_by_pool_and_namespace() {
     let mut other = Job::clone(&job(1, 1, json!({})));

@@ -105,7 +105,7 @@ impl<'a> WorkerPod<'a> {
             age: (now - created).max(0.0),
             start: match ready.and_then(|ready| ready.last_transition_time.as_ref()) {
                 Some(at) => Start::Took((seconds::since_1970(at) - created).max(0.0)),
-                None if has_started => Start::Unknown,
+                None if has_started && !worker.is_some_and(|worker| was_never_ready(pod, worker)) => Start::Unknown,
                 None => Start::NotYet,
             },
             never_ran: worker.is_none_or(|worker| {
@@ -116,6 +116,15 @@ impl<'a> WorkerPod<'a> {
             trouble,
         })
     }
+}
+
+/// Between its first probes, a pod has started and is not ready yet: it has been unready since before its container ran.
+fn was_never_ready(pod: &Pod, worker: &ContainerStatus) -> bool {
+    let running = worker.state.as_ref().and_then(|state| state.running.as_ref());
+    let runs_since = running.and_then(|running| running.started_at.as_ref());
+    let unready = condition(pod, "Ready").and_then(|condition| condition.last_transition_time.as_ref());
+    let is_before = |(at, runs_since)| seconds::since_1970(at) <= seconds::since_1970(runs_since);
+    worker.restart_count == 0 && unready.zip(runs_since).is_some_and(is_before)
 }
 
 fn condition<'a>(pod: &'a Pod, type_: &str) -> Option<&'a PodCondition> {
